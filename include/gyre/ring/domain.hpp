@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace gyre::inline v0::detail {
+
+/// Where a descriptor lives, and the calls on it that never wait. Each descriptor of gyre refers to
+/// the domain that made it, so these calls work inside and outside a scheduler and in destructors.
+///
+/// Every function answers like its system call, but with a negative errno instead of -1.
+class domain {
+public:
+    virtual int socket(int family, int type, int protocol) noexcept = 0;
+    virtual int socketpair(int family, int type, int protocol, int (&fds)[2]) noexcept = 0;
+    virtual int bind(int fd, const void* address, std::uint32_t size) noexcept = 0;
+    virtual int listen(int fd, int backlog) noexcept = 0;
+    virtual int shutdown(int fd, int how) noexcept = 0;
+    virtual int close(int fd) noexcept = 0;
+    virtual int getsockname(int fd, void* address, std::uint32_t* size) noexcept = 0;
+    virtual int getpeername(int fd, void* address, std::uint32_t* size) noexcept = 0;
+    virtual int
+    getsockopt(int fd, int level, int name, void* value, std::uint32_t* size) noexcept = 0;
+    virtual int
+    setsockopt(int fd, int level, int name, const void* value, std::uint32_t size) noexcept = 0;
+
+    /// recv(2) with MSG_DONTWAIT added: the count, or -EAGAIN when nothing is there.
+    virtual std::int64_t recv_now(int fd, void* buffer, std::size_t size, int flags) noexcept = 0;
+
+protected:
+    ~domain() = default;
+};
+
+/// The domain of the real system: one object, alive for the whole program.
+domain& kernel_domain() noexcept;
+
+} // namespace gyre::inline v0::detail

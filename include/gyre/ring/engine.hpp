@@ -1,0 +1,105 @@
+#pragma once
+
+#include <gyre/ring/domain.hpp>
+#include <gyre/ring/features.hpp>
+#include <gyre/ring/queues.hpp>
+
+#include <bitset>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace gyre::inline v0 {
+
+/// Which engine carries a scheduler's operations.
+enum class engine_kind : std::uint8_t {
+    automatic, ///< `GYRE_ENGINE` if set, else the best that this machine offers.
+    uring,     ///< The kernel's io_uring.
+};
+
+/// The name by which `GYRE_ENGINE` and reports call an engine, e.g. "uring".
+const char* engine_name(engine_kind kind) noexcept;
+
+/// What was chosen, and why: the answer of `scheduler::report()`.
+struct engine_report {
+    engine_kind engine = engine_kind::automatic;
+    std::string reason;                ///< Why this engine, in words.
+    std::uint32_t setup_flags = 0;     ///< The IORING_SETUP_* flags in use.
+    std::uint32_t kernel_features = 0; ///< The IORING_FEAT_* bits the kernel answered.
+    std::uint32_t submission_entries = 0;
+    std::uint32_t completion_entries = 0;
+    feature_set features; ///< In use now.
+    feature_set disabled; ///< Switched off by the option or by `GYRE_DISABLE`.
+    std::bitset<detail::uapi::opcode_count> opcodes; ///< What the kernel supports, by number.
+
+    /// One `name=value` a line.
+    std::string text() const;
+};
+
+namespace detail {
+
+/// A time on the engine's clock, in nanoseconds. For the kernel: CLOCK_MONOTONIC.
+using engine_time = std::int64_t;
+inline constexpr engine_time never = INT64_MAX;
+
+struct engine_options {
+    engine_kind kind = engine_kind::automatic;
+    unsigned submission_entries = 256;
+    unsigned completion_entries = 4096;
+    feature_set disable;
+};
+
+/// Two queues in memory and what happens in `enter`. There is no virtual call per operation.
+///
+/// `enter` is one attempt: EINTR, EAGAIN, EBUSY and short submits are visible to the caller, the
+/// scheduler, which retries. Only the thread that made the engine may use it, but for `wake`.
+class engine {
+public:
+    /// user_data of the completion that `wake` causes.
+    static constexpr std::uint64_t wake_user_data = 2ULL << 28;
+
+    virtual ~engine() = default;
+    engine(const engine&) = delete;
+    engine& operator=(const engine&) = delete;
+
+    /// Submits what is queued and waits for `wanted` completions (0 or 1), at most until
+    /// `deadline`. Returns how many entries were taken, or a negative errno; -ETIME when the time
+    /// was up.
+    virtual int enter(unsigned wanted, engine_time deadline) noexcept = 0;
+
+    /// True if completions exist that do not fit the completion queue; `enter` brings them.
+    virtual bool overflown() const noexcept = 0;
+
+    virtual engine_time now() const noexcept = 0;
+
+    /// Makes a waiting `enter` return, from any thread. May be called while it is not waiting: the
+    /// next wait then returns at once.
+    virtual void wake() noexcept = 0;
+
+    /// To be called by the owner when the completion of a wake was taken.
+    virtual void woken() noexcept = 0;
+
+    /// Readable when `enter` would find something: for a foreign event loop.
+    virtual int pollable_descriptor() const noexcept = 0;
+
+    virtual domain& resources() const noexcept = 0;
+
+    const engine_report& report() const noexcept { return report_; }
+
+    submission_queue submissions;
+    completion_queue completions;
+
+protected:
+    engine() = default;
+    engine_report report_;
+};
+
+/// Makes the engine that `options`, then `GYRE_ENGINE`, then this machine decide on.
+///
+/// \throws std::system_error  naming the call, the errno and the limit or setting behind it.
+std::unique_ptr<engine> make_engine(const engine_options& options);
+
+std::unique_ptr<engine> make_uring_engine(const engine_options& options, std::string reason);
+
+} // namespace detail
+} // namespace gyre::inline v0

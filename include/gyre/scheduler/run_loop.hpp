@@ -1,0 +1,250 @@
+#pragma once
+
+#include <gyre/detail/assert.hpp>
+#include <gyre/ring/engine.hpp>
+#include <gyre/scheduler/counters.hpp>
+#include <gyre/scheduler/slot_table.hpp>
+#include <gyre/scheduler/timer.hpp>
+#include <gyre/scheduler/waiter.hpp>
+
+#include <cstdint>
+#include <memory>
+
+#include <pthread.h>
+
+namespace gyre::inline v0 {
+class scheduler;
+}
+
+namespace gyre::inline v0::detail {
+
+class operation;
+
+/// What operations of one kind have in common.
+struct operation_kind {
+    pending_kind base;
+    std::uint8_t opcode;
+    /// A completion came; result and state are set. Runs no user code.
+    void (*complete)(operation&) noexcept;
+    /// Submits the operation again, outside the walk over the completions.
+    void (*resubmit)(operation&) noexcept;
+};
+
+enum class operation_state : std::uint8_t {
+    idle,
+    submitted,
+    again, ///< Waits in the loop's list to be submitted again.
+    done,
+};
+
+/// The part of an operation that the run loop works with, from the slot it takes to its last
+/// completion. `operation_awaiter` is the rest.
+class operation : public pending {
+public:
+    bool in_flight() const noexcept {
+        return state_ == operation_state::submitted || state_ == operation_state::again;
+    }
+
+protected:
+    explicit operation(const operation_kind& kind) noexcept : pending(kind.base) {}
+    ~operation() = default;
+
+    const operation_kind& kind() const noexcept {
+        // `base` is the first member of a standard-layout struct.
+        return *reinterpret_cast<const operation_kind*>(kind_);
+    }
+
+    friend class run_loop;
+    waiter* told_ = nullptr;
+    run_loop* loop_ = nullptr;
+    operation* next_again_ = nullptr;
+    std::uint32_t slot_ = slot_table::none;
+    std::int32_t result_ = 0;
+    std::uint32_t completion_flags_ = 0;
+    operation_state state_ = operation_state::idle;
+    bool cancel_wanted_ = false;
+    bool taken_ = false;
+};
+
+/// What the loop knows of the tasks it carries: the scope that holds them all.
+class root {
+public:
+    virtual ~root() = default;
+    virtual void cancel() noexcept = 0;
+    virtual bool empty() const noexcept = 0;
+    /// Logs one line for each task that is left.
+    virtual void name_stragglers() noexcept = 0;
+};
+
+class mailbox;
+
+/// The run loop of one thread: the engine, the operations in flight, the timers and the queue of
+/// frames that can go on. `scheduler` is its public face.
+///
+/// The loop alone resumes frames (a trampoline): a task that awaits or ends leaves the next frame
+/// in `run_next_`, so that no compiler's idea of tail calls decides how deep the stack gets.
+class run_loop {
+public:
+    explicit run_loop(std::unique_ptr<engine> chosen);
+    ~run_loop();
+    run_loop(const run_loop&) = delete;
+    run_loop& operator=(const run_loop&) = delete;
+
+    // For operations.
+
+    /// Takes a slot and a zeroed submission for `which`, with `user_data` set.
+    submission& prepare(operation& which) noexcept {
+        submission* entry = engine_->submissions.acquire();
+        if (entry == nullptr) [[unlikely]] {
+            entry = make_room();
+        }
+        which.slot_ = slots_.take(which);
+        which.state_ = operation_state::submitted;
+        entry->user_data = slots_.id(which.slot_);
+        return *entry;
+    }
+
+    /// Has `resubmit` called after the walk over the completions.
+    void submit_again(operation& which) noexcept;
+
+    /// Asks the kernel to end `which`. Never fails and takes no entry of the queue now.
+    void cancel(operation& which) noexcept;
+    void cancel(operation_id which) noexcept;
+
+    /// Cancels `which` and returns when its last completion has come. Meanwhile other completions
+    /// are only taken in: nothing is resumed and no timer fires.
+    void drain(operation& which) noexcept;
+
+    /// The same for the operation whose id stands in `place`, which it clears when it is done; its
+    /// waiter is told.
+    void settle(const volatile operation_id& place) noexcept;
+
+    /// A success that nobody took was given back.
+    void count_reclaimed() noexcept { ++counters_.reclaimed; }
+
+    /// Hands over what is queued if any of it names `fd`: before that number may be reused.
+    void flush_before_close(int fd) noexcept;
+
+    operation_id id_of(std::uint32_t slot_index) const noexcept { return slots_.id(slot_index); }
+
+    bool uses(feature which) const noexcept { return engine_->report().features.contains(which); }
+
+    // For tasks.
+
+    void make_ready(frame& which) noexcept {
+        which.ready = true;
+        which.next_ready = nullptr;
+        *ready_tail_ = &which;
+        ready_tail_ = &which.next_ready;
+        ++ready_count_;
+    }
+    void leave_ready_queue(frame& which) noexcept;
+
+    /// Lets `which` go on as soon as the running frame suspends: a task that was just awaited.
+    void run_next(frame& which) noexcept {
+        if (driving_ && run_next_ == nullptr && hops_ < hops_max) {
+            run_next_ = &which;
+        } else {
+            make_ready(which);
+        }
+    }
+    /// Called by a frame at its final suspension: the loop destroys it and tells its owner.
+    void finished(frame& which) noexcept { finished_ = &which; }
+
+    frame* running() const noexcept { return running_; }
+
+    /// True once in a while: a task whose awaits all complete at once shall let others run.
+    bool streak_is_over() noexcept { return ++streak_ >= streak_max; }
+
+    void count_refusal(frame& which) noexcept;
+
+    // Timers.
+
+    void arm_after(timer& which, engine_time duration) noexcept {
+        wheel_.arm_after(which, duration);
+    }
+    void arm_at(timer& which, engine_time deadline) noexcept { wheel_.arm_at(which, deadline); }
+    engine_time now() const noexcept { return engine_->now(); }
+
+    // Driving.
+
+    /// One turn: submits, reaps, fires timers, runs what is ready. With `may_wait` it waits when
+    /// nothing is ready.
+    void step(bool may_wait) noexcept;
+    /// Hands over what the last turn has queued.
+    void flush() noexcept;
+    engine_time next_deadline() noexcept;
+
+    /// Ends everything: true when nothing is left. After `limit` nanoseconds it names what is left.
+    bool shut_down(engine_time limit) noexcept;
+
+    /// Keeps what `shut_down` could not end where it is, for as long as the program runs.
+    void leave_behind() noexcept;
+
+    engine& carrier() const noexcept { return *engine_; }
+    mailbox& box() const noexcept { return *mailbox_; }
+    scheduler_counters counters() const noexcept;
+    std::uint32_t operations_in_flight() const noexcept { return slots_.used(); }
+
+    /// The scope that holds every task, set by the task layer.
+    std::unique_ptr<root> tasks;
+    /// The public face of this loop.
+    scheduler* face = nullptr;
+
+    // The loop that runs on this thread right now, or nullptr. Never inlined: compilers keep the
+    // address of a thread's variable across a suspension.
+    static run_loop* current() noexcept;
+
+private:
+    static constexpr std::uint32_t hops_max = 64;
+    static constexpr std::uint32_t streak_max = 64;
+    static constexpr std::uint32_t ready_budget = 256;
+    static constexpr std::uint64_t cancel_tag = 1ULL << 28;
+    static constexpr std::uint64_t tag_mask = 15ULL << 28;
+
+    class current_guard;
+
+    void run_ready() noexcept;
+    void drive(frame& first) noexcept;
+    void reap() noexcept;
+    void dispatch(const completion& which) noexcept;
+    void dispatch_tagged(const completion& which) noexcept;
+    void enter(unsigned wanted, engine_time deadline) noexcept;
+    void push_cancel(std::uint32_t index) noexcept;
+    void queue_cancels() noexcept;
+    submission* make_room() noexcept;
+    void resubmit_pending() noexcept;
+    void run_posted() noexcept;
+    void retry_missed_cancels() noexcept;
+
+    std::unique_ptr<engine> engine_;
+    frame* ready_head_ = nullptr;
+    frame** ready_tail_ = &ready_head_;
+    std::size_t ready_count_ = 0;
+    frame* running_ = nullptr;
+    frame* run_next_ = nullptr;
+    frame* finished_ = nullptr;
+    std::uint32_t hops_ = 0;
+    bool driving_ = false;
+    std::uint32_t streak_ = 0;
+    slot_table slots_;
+    std::uint32_t cancels_head_ = slot_table::none;
+    std::uint32_t cancels_tail_ = slot_table::none;
+    std::uint32_t missed_ = slot_table::none;
+    operation* again_ = nullptr;
+    scheduler_counters counters_;
+    timer_wheel wheel_;
+
+    struct retry_timer : timer {
+        explicit retry_timer(run_loop& owner) noexcept;
+        run_loop& loop;
+        engine_time interval;
+    };
+    retry_timer retry_;
+    mailbox* mailbox_;
+    pthread_t thread_;
+    std::uint64_t forks_seen_ = 0;
+    run_loop* left_behind_before_ = nullptr;
+};
+
+} // namespace gyre::inline v0::detail

@@ -1,0 +1,93 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace gyre::inline v0::detail {
+
+class operation;
+
+/// Names one operation for its whole life, and never another one: a slot index and a generation.
+/// It is the `user_data` of the submission. 0 names none.
+using operation_id = std::uint64_t;
+
+enum class cancel_state : std::uint8_t {
+    none,
+    queued, ///< Waits for a submission entry; its slot is in the queue of cancels.
+    sent,
+    missed, ///< Answered ENOENT while the target is in flight; its slot waits to try again.
+};
+
+struct slot {
+    operation* target = nullptr; // nullptr: free, or ended while in a list of cancels.
+    std::uint32_t generation = 1;
+    std::uint32_t link = 0; // The next slot of the free list or of a list of cancels.
+    cancel_state cancel = cancel_state::none;
+};
+
+/// The operations in flight. A completion names its slot and generation, so neither a late
+/// completion nor a late cancel can touch freed memory or hit a successor.
+class slot_table {
+public:
+    static constexpr std::uint32_t none = (1U << 28) - 1; // Above are tags in user_data.
+
+    slot_table() noexcept = default;
+    ~slot_table();
+    slot_table(const slot_table&) = delete;
+    slot_table& operator=(const slot_table&) = delete;
+
+    std::uint32_t take(operation& target) noexcept {
+        if (free_ == none) [[unlikely]] {
+            grow();
+        }
+        const std::uint32_t index = free_;
+        slot& taken = slots_[index];
+        free_ = taken.link;
+        taken.target = &target;
+        ++used_;
+        return index;
+    }
+
+    /// Ends the slot's operation. A slot that a list of cancels still links is freed by that list.
+    void release(std::uint32_t index) noexcept {
+        slot& ended = slots_[index];
+        ended.target = nullptr;
+        ++ended.generation;
+        --used_;
+        if (ended.cancel == cancel_state::none || ended.cancel == cancel_state::sent) {
+            free(index);
+        }
+    }
+    void free(std::uint32_t index) noexcept {
+        slots_[index].cancel = cancel_state::none;
+        slots_[index].link = free_;
+        free_ = index;
+    }
+
+    slot& operator[](std::uint32_t index) noexcept { return slots_[index]; }
+    operation_id id(std::uint32_t index) const noexcept {
+        return (static_cast<std::uint64_t>(slots_[index].generation) << 32) | index;
+    }
+    /// The slot that `id` names if its operation is still in flight, else nullptr.
+    slot* find(operation_id id) noexcept {
+        const std::uint32_t index = static_cast<std::uint32_t>(id) & none;
+        if (index >= size_) {
+            return nullptr;
+        }
+        slot& named = slots_[index];
+        return named.generation == id >> 32 && named.target != nullptr ? &named : nullptr;
+    }
+
+    std::uint32_t used() const noexcept { return used_; }
+    std::uint32_t size() const noexcept { return size_; }
+
+private:
+    void grow() noexcept;
+
+    slot* slots_ = nullptr;
+    std::uint32_t free_ = none;
+    std::uint32_t used_ = 0;
+    std::uint32_t size_ = 0;
+};
+
+} // namespace gyre::inline v0::detail

@@ -1,0 +1,63 @@
+#include <gyre/ring/domain.hpp>
+
+#include <cerrno>
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace gyre::inline v0::detail {
+
+namespace {
+
+template <class Answer>
+Answer or_errno(Answer answer) noexcept {
+    return answer < 0 ? static_cast<Answer>(-errno) : answer;
+}
+
+class kernel final : public domain {
+public:
+    int socket(int family, int type, int protocol) noexcept override {
+        return or_errno(::socket(family, type | SOCK_CLOEXEC, protocol));
+    }
+    int socketpair(int family, int type, int protocol, int (&fds)[2]) noexcept override {
+        return or_errno(::socketpair(family, type | SOCK_CLOEXEC, protocol, fds));
+    }
+    int bind(int fd, const void* address, std::uint32_t size) noexcept override {
+        return or_errno(::bind(fd, static_cast<const sockaddr*>(address), size));
+    }
+    int listen(int fd, int backlog) noexcept override { return or_errno(::listen(fd, backlog)); }
+    int shutdown(int fd, int how) noexcept override { return or_errno(::shutdown(fd, how)); }
+    int close(int fd) noexcept override { return or_errno(::close(fd)); }
+    int getsockname(int fd, void* address, std::uint32_t* size) noexcept override {
+        return or_errno(::getsockname(fd, static_cast<sockaddr*>(address), size));
+    }
+    int getpeername(int fd, void* address, std::uint32_t* size) noexcept override {
+        return or_errno(::getpeername(fd, static_cast<sockaddr*>(address), size));
+    }
+    int
+    getsockopt(int fd, int level, int name, void* value, std::uint32_t* size) noexcept override {
+        return or_errno(::getsockopt(fd, level, name, value, size));
+    }
+    int setsockopt(
+        int fd, int level, int name, const void* value, std::uint32_t size
+    ) noexcept override {
+        return or_errno(::setsockopt(fd, level, name, value, size));
+    }
+    std::int64_t recv_now(int fd, void* buffer, std::size_t size, int flags) noexcept override {
+        ssize_t count = -1;
+        do {
+            count = ::recv(fd, buffer, size, flags | MSG_DONTWAIT);
+        } while (count < 0 && errno == EINTR);
+        return or_errno(static_cast<std::int64_t>(count));
+    }
+};
+
+} // namespace
+
+domain& kernel_domain() noexcept {
+    // Never destroyed: descriptors in static objects may be closed after main.
+    static constinit kernel system;
+    return system;
+}
+
+} // namespace gyre::inline v0::detail

@@ -1,0 +1,584 @@
+#include <gyre/scheduler/run_loop.hpp>
+
+#include "scheduler/mailbox.hpp"
+
+#include <gyre/detail/frame_pool.hpp>
+#include <gyre/error.hpp>
+#include <gyre/log.hpp>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdlib>
+#include <string>
+
+#include <pthread.h>
+#include <sched.h>
+
+namespace gyre::inline v0::detail {
+
+namespace {
+
+constinit thread_local run_loop* this_threads_loop = nullptr;
+
+// How many forks lie between this process and the first one.
+constinit std::atomic<std::uint64_t> forks{0};
+
+void count_forks() noexcept {
+    static const int registered =
+        pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
+    static_cast<void>(registered);
+}
+
+void tell_nobody(waiter&) noexcept {}
+
+struct nobody final : waiter {
+    nobody() noexcept : waiter(&tell_nobody) {}
+};
+
+constexpr engine_time first_retry = 1'000'000;
+constexpr engine_time last_retry = 64'000'000;
+
+// The kernel's own restart codes leak through operations that a worker thread was interrupted in.
+bool means_canceled(std::int32_t result) noexcept {
+    return result == -ECANCELED || result == -EINTR || (result <= -512 && result >= -530);
+}
+
+} // namespace
+
+// Says which loop runs on this thread for as long as it does.
+class run_loop::current_guard {
+public:
+    explicit current_guard(run_loop& running) noexcept : outer_(this_threads_loop) {
+        this_threads_loop = &running;
+    }
+    ~current_guard() { this_threads_loop = outer_; }
+    current_guard(const current_guard&) = delete;
+    current_guard& operator=(const current_guard&) = delete;
+
+private:
+    run_loop* outer_;
+};
+
+[[gnu::noinline]] run_loop* run_loop::current() noexcept {
+    asm volatile("");
+    return this_threads_loop;
+}
+
+run_loop::retry_timer::retry_timer(run_loop& owner) noexcept
+    : timer([](timer& self) noexcept {
+          static_cast<retry_timer&>(self).loop.retry_missed_cancels();
+      }),
+      loop(owner), interval(first_retry) {}
+
+run_loop::run_loop(std::unique_ptr<engine> chosen)
+    : engine_(std::move(chosen)), wheel_(engine_->now()), retry_(*this),
+      mailbox_(new mailbox(*engine_)), thread_(pthread_self()) {
+    count_forks();
+    forks_seen_ = forks.load(std::memory_order_relaxed);
+}
+
+run_loop::~run_loop() {
+    for (posted* left = mailbox_->close(); left != nullptr;) {
+        posted* next = left->next;
+        left->finish(*left, false);
+        left = next;
+    }
+    mailbox_->drop_reference();
+    frame_pool::drain();
+}
+
+// Turns.
+
+void run_loop::step(bool may_wait) noexcept {
+    GYRE_ASSERT_ALWAYS(
+        forks_seen_ == forks.load(std::memory_order_relaxed),
+        "a scheduler inherited through fork() must not run: make one after the fork"
+    );
+    GYRE_ASSERT_ALWAYS(running_ == nullptr, "a scheduler cannot be driven by a task of its own");
+    const current_guard guard(*this);
+
+    ++counters_.turns;
+    if (wheel_.has_fresh()) {
+        wheel_.absorb(engine_->now());
+    }
+    queue_cancels(); // May reap, and so make frames ready.
+    bool waits = may_wait && ready_head_ == nullptr && again_ == nullptr;
+    waits = waits && mailbox_->fall_asleep();
+    enter(waits ? 1 : 0, waits && wheel_.may_expire() ? wheel_.next() : never);
+    if (waits) {
+        mailbox_->wake_up();
+    }
+    reap();
+    resubmit_pending();
+    run_posted();
+    // After the reap: data that is already here beats its own timeout.
+    if (wheel_.may_expire()) {
+        counters_.timers_fired += wheel_.expire(engine_->now());
+    }
+    // Last, so that a caller who waits for a task sees at once that it has ended.
+    run_ready();
+}
+
+void run_loop::flush() noexcept {
+    queue_cancels();
+    if (engine_->submissions.queued() != 0) {
+        enter(0, never);
+    }
+}
+
+engine_time run_loop::next_deadline() noexcept {
+    if (ready_head_ != nullptr || again_ != nullptr || !mailbox_->is_empty()) {
+        return 0;
+    }
+    if (wheel_.has_fresh()) {
+        wheel_.absorb(engine_->now());
+    }
+    return wheel_.may_expire() ? wheel_.next() : never;
+}
+
+// Runs what was ready at the start, within a budget: what becomes ready meanwhile waits for the
+// next round, after the kernel was asked for completions, so that no task can starve the others.
+void run_loop::run_ready() noexcept {
+    std::size_t budget = ready_count_ < ready_budget ? ready_count_ : ready_budget;
+    for (; budget != 0 && ready_head_ != nullptr; --budget) {
+        frame& next = *ready_head_;
+        ready_head_ = next.next_ready;
+        if (ready_head_ == nullptr) {
+            ready_tail_ = &ready_head_;
+        }
+        --ready_count_;
+        next.ready = false;
+        drive(next);
+    }
+}
+
+void run_loop::drive(frame& first) noexcept {
+    frame* next = &first;
+    hops_ = 0;
+    driving_ = true;
+    do {
+        run_next_ = nullptr;
+        ++hops_;
+        ++counters_.resumptions;
+        if (!next->abandoned) [[likely]] {
+            next->awaiting = nullptr;
+            running_ = next;
+            streak_ = 0;
+            next->handle.resume();
+            running_ = nullptr;
+        } else {
+            finished_ = next;
+        }
+        if (finished_ != nullptr) {
+            // The frame goes first, with its locals and arguments; then its owner is told.
+            frame* ended = finished_;
+            finished_ = nullptr;
+            task_owner* owner = ended->owner;
+            ended->handle.destroy();
+            owner->handle = nullptr;
+            waiter* told = owner->notified;
+            if (told->notifies_by(&frame::become_ready)) {
+                run_next(static_cast<frame&>(*told));
+            } else {
+                told->notify();
+            }
+        }
+        next = run_next_;
+    } while (next != nullptr);
+    driving_ = false;
+}
+
+void frame::become_ready(waiter& self) noexcept {
+    frame& woken = static_cast<frame&>(self);
+    woken.context.owner->make_ready(woken);
+}
+
+void frame::leave_ready_queue() noexcept {
+    context.owner->leave_ready_queue(*this);
+}
+
+void run_loop::leave_ready_queue(frame& which) noexcept {
+    frame** link = &ready_head_;
+    while (*link != &which) {
+        link = &(*link)->next_ready;
+    }
+    *link = which.next_ready;
+    if (ready_tail_ == &which.next_ready) {
+        ready_tail_ = link;
+    }
+    --ready_count_;
+    which.ready = false;
+}
+
+void run_loop::count_refusal(frame& which) noexcept {
+    ++counters_.refusals;
+    if (++which.refusals == 1000) {
+        log(log_level::warning,
+            std::string(
+                "a task goes on although its scope is canceled: 1000 operations were refused, "
+                "the last one at "
+            ) + which.site.file_name() +
+                ":" + std::to_string(which.site.line()) + " in " + which.site.function_name());
+    }
+}
+
+// Kernel entries.
+
+void run_loop::enter(unsigned wanted, engine_time deadline) noexcept {
+    queue_cancels();
+    for (;;) {
+        ++counters_.enters;
+        const int answer = engine_->enter(wanted, deadline);
+        if (answer >= 0) {
+            counters_.submissions += static_cast<unsigned>(answer);
+            if (engine_->submissions.queued() == 0 || answer == 0) {
+                return;
+            }
+            // A short submit does not wait: what is left goes out first.
+            ++counters_.enter_retries;
+            if (engine_->completions.waiting() != 0) {
+                return;
+            }
+            continue;
+        }
+        if (answer == -ETIME) {
+            return;
+        }
+        ++counters_.enter_retries;
+        if (answer == -EINTR) {
+            return; // Not retried here: the signal may be what the caller waits for.
+        }
+        if (answer != -EAGAIN && answer != -EBUSY) {
+            // Operations in flight can neither be ended nor waited for, and their memory must not
+            // be freed under the kernel: there is no way to go on.
+            log(log_level::error,
+                std::string(engine_name(engine_->report().engine)) +
+                    ": entering the engine failed: " + describe(errno_code(-answer)) +
+                    "; operations in flight cannot be ended, so the program stops");
+            std::abort();
+        }
+        if (engine_->completions.waiting() != 0) {
+            return; // Reaping is what helps against EBUSY.
+        }
+        sched_yield();
+    }
+}
+
+submission* run_loop::make_room() noexcept {
+    ++counters_.submission_queue_full;
+    for (;;) {
+        ++counters_.enters;
+        const int answer = engine_->enter(0, never);
+        if (answer >= 0) {
+            counters_.submissions += static_cast<unsigned>(answer);
+        }
+        if (submission* entry = engine_->submissions.acquire()) {
+            return entry;
+        }
+        // Reap before trying again: once completions overflow, the kernel may answer EBUSY until
+        // some are taken, and trying again would spin.
+        ++counters_.enter_retries;
+        reap();
+        if (answer < 0 && answer != -EINTR && answer != -EAGAIN && answer != -EBUSY) {
+            enter(0, never); // Says what is wrong and ends.
+        }
+    }
+}
+
+void run_loop::flush_before_close(int fd) noexcept {
+    const submission_queue& queue = engine_->submissions;
+    for (std::uint32_t position = 0; position < queue.queued(); ++position) {
+        if (queue.at(position).fd == fd) {
+            while (engine_->submissions.queued() != 0) {
+                enter(0, never);
+                reap();
+            }
+            return;
+        }
+    }
+}
+
+// Completions.
+
+void run_loop::reap() noexcept {
+    completion_queue& queue = engine_->completions;
+    for (;;) {
+        const std::uint32_t count = queue.waiting();
+        for (std::uint32_t position = 0; position < count; ++position) {
+            dispatch(queue.at(position));
+        }
+        queue.advance(count);
+        if (!engine_->overflown()) [[likely]] {
+            return;
+        }
+        ++counters_.completion_queue_overflow;
+        ++counters_.enters;
+        const int answer = engine_->enter(0, never);
+        if (answer >= 0) {
+            counters_.submissions += static_cast<unsigned>(answer);
+        }
+    }
+}
+
+void run_loop::dispatch(const completion& which) noexcept {
+    if ((which.user_data & tag_mask) != 0) [[unlikely]] {
+        dispatch_tagged(which);
+        return;
+    }
+    slot* named = slots_.find(which.user_data);
+    if (named == nullptr) [[unlikely]] {
+        ++counters_.stray_completions;
+        return;
+    }
+    operation& target = *named->target;
+    std::int32_t result = which.result;
+    if (target.cancel_wanted_ && means_canceled(result)) [[unlikely]] {
+        result = -ECANCELED;
+    }
+    target.result_ = result;
+    target.completion_flags_ = which.flags;
+    const operation_kind& kind = target.kind();
+    scheduler_counters::outcomes& outcomes = counters_.completions[kind.opcode];
+    if (result >= 0) {
+        ++outcomes.succeeded;
+    } else if (result == -ECANCELED) {
+        ++outcomes.canceled;
+    } else {
+        ++outcomes.failed;
+    }
+    if ((which.flags & uapi::cqe_f_more) == 0) {
+        slots_.release(target.slot_);
+        target.state_ = operation_state::done;
+    }
+    kind.complete(target);
+}
+
+void run_loop::dispatch_tagged(const completion& which) noexcept {
+    if ((which.user_data & tag_mask) == engine::wake_user_data) {
+        ++counters_.wakes;
+        engine_->woken();
+        return;
+    }
+    if ((which.user_data & tag_mask) != cancel_tag) {
+        return;
+    }
+    const operation_id target = which.user_data & ~tag_mask;
+    slot* named = slots_.find(target);
+    if (which.result >= 0) {
+        ++counters_.cancels_found;
+    } else if (which.result == -EALREADY) {
+        ++counters_.cancels_running;
+    } else if (named == nullptr) {
+        ++counters_.cancels_late;
+    }
+    if (named == nullptr || named->cancel != cancel_state::sent || which.result >= 0) {
+        return;
+    }
+    // Not found, or running, and yet in flight. That is no proof that the target is about to end:
+    // only its own completion is. Ask again after a while.
+    if (which.result != -EALREADY) {
+        ++counters_.cancels_missed;
+    }
+    named->cancel = cancel_state::missed;
+    named->link = missed_;
+    missed_ = static_cast<std::uint32_t>(target) & slot_table::none;
+    if (!retry_.armed()) {
+        wheel_.arm_after(retry_, retry_.interval);
+    }
+}
+
+void run_loop::submit_again(operation& which) noexcept {
+    ++counters_.rearms;
+    which.state_ = operation_state::again;
+    which.next_again_ = again_;
+    again_ = &which;
+}
+
+void run_loop::resubmit_pending() noexcept {
+    // Submitting may reap, which may add to the list: take one at a time.
+    while (again_ != nullptr) {
+        operation& next = *again_;
+        again_ = next.next_again_;
+        next.kind().resubmit(next);
+    }
+}
+
+// Cancels.
+
+void run_loop::cancel(operation& which) noexcept {
+    which.cancel_wanted_ = true;
+    if (which.state_ == operation_state::submitted &&
+        slots_[which.slot_].cancel == cancel_state::none) {
+        push_cancel(which.slot_);
+    }
+}
+
+void run_loop::cancel(operation_id which) noexcept {
+    if (slot* named = slots_.find(which)) {
+        cancel(*named->target);
+    }
+}
+
+void run_loop::push_cancel(std::uint32_t index) noexcept {
+    slots_[index].cancel = cancel_state::queued;
+    slots_[index].link = slot_table::none;
+    if (cancels_head_ == slot_table::none) {
+        cancels_head_ = index;
+    } else {
+        slots_[cancels_tail_].link = index;
+    }
+    cancels_tail_ = index;
+}
+
+// Moves the waiting cancels into the submission queue, behind their targets.
+void run_loop::queue_cancels() noexcept {
+    while (cancels_head_ != slot_table::none) {
+        if (slots_[cancels_head_].target != nullptr) {
+            submission* entry = engine_->submissions.acquire();
+            if (entry == nullptr) {
+                entry = make_room(); // May reap, which may end this target or another one.
+            }
+            // A slot in the list stays there until it is taken out here, so the head is still set.
+            const std::uint32_t index = cancels_head_;
+            if (slots_[index].target == nullptr) {
+                // The entry is taken and must say something: that this target cannot be found.
+                entry->opcode = uapi::op_nop;
+                entry->fd = -1;
+                entry->user_data = 3ULL << 28;
+            } else {
+                entry->opcode = uapi::op_async_cancel;
+                entry->fd = -1;
+                entry->address = slots_.id(index);
+                entry->user_data = slots_.id(index) | cancel_tag;
+            }
+        }
+        const std::uint32_t index = cancels_head_;
+        cancels_head_ = slots_[index].link;
+        if (slots_[index].target == nullptr) {
+            slots_.free(index);
+        } else {
+            slots_[index].cancel = cancel_state::sent;
+        }
+    }
+}
+
+void run_loop::retry_missed_cancels() noexcept {
+    bool any = false;
+    while (missed_ != slot_table::none) {
+        const std::uint32_t index = missed_;
+        missed_ = slots_[index].link;
+        if (slots_[index].target == nullptr) {
+            slots_.free(index);
+        } else {
+            push_cancel(index);
+            any = true;
+        }
+    }
+    retry_.interval = any && retry_.interval < last_retry ? retry_.interval * 2 : first_retry;
+}
+
+void run_loop::drain(operation& which) noexcept {
+    GYRE_ASSERT_ALWAYS(
+        pthread_equal(thread_, pthread_self()),
+        "an operation in flight must be destroyed by the thread of its scheduler"
+    );
+    ++counters_.forced_drains;
+    if (which.state_ == operation_state::again) {
+        operation** link = &again_;
+        while (*link != &which) {
+            link = &(*link)->next_again_;
+        }
+        *link = which.next_again_;
+        which.state_ = operation_state::done;
+        which.result_ = -ECANCELED;
+        return;
+    }
+    nobody ignored;
+    which.told_ = &ignored;
+    which.cancel_wanted_ = true;
+    cancel(which);
+    engine_time patience = first_retry;
+    while (which.state_ == operation_state::submitted) {
+        enter(1, engine_->now() + patience);
+        reap();
+        // The timer that repeats missed cancels does not fire in here.
+        retry_missed_cancels();
+        patience = patience < last_retry ? patience * 2 : last_retry;
+    }
+}
+
+// Other threads.
+
+void run_loop::run_posted() noexcept {
+    if (mailbox_->is_empty()) [[likely]] {
+        return;
+    }
+    for (posted* next = mailbox_->take(); next != nullptr;) {
+        posted& taken = *next;
+        next = taken.next;
+        ++counters_.posts;
+        taken.finish(taken, true);
+    }
+}
+
+void run_loop::settle(const volatile operation_id& place) noexcept {
+    GYRE_ASSERT_ALWAYS(
+        pthread_equal(thread_, pthread_self()),
+        "a descriptor with operations in flight must be closed by the thread of its scheduler"
+    );
+    if (place == 0) {
+        return;
+    }
+    ++counters_.forced_drains;
+    engine_time patience = first_retry;
+    while (place != 0) {
+        resubmit_pending(); // One of them may be it: it needs an id to be canceled by.
+        cancel(place);
+        enter(1, engine_->now() + patience);
+        reap();
+        retry_missed_cancels();
+        patience = patience < last_retry ? patience * 2 : last_retry;
+    }
+}
+
+void run_loop::leave_behind() noexcept {
+    // The list keeps everything reachable, so that a leak checker sees the intent.
+    static constinit std::atomic<run_loop*> list{nullptr};
+    left_behind_before_ = list.exchange(this);
+}
+
+bool run_loop::shut_down(engine_time limit) noexcept {
+    if (forks_seen_ != forks.load(std::memory_order_relaxed)) {
+        return false; // The ring and what is in flight belong to the parent process.
+    }
+    const engine_time deadline = engine_->now() + limit;
+    if (tasks != nullptr) {
+        tasks->cancel();
+    }
+    // Its own limit wakes the loop, so that a teardown ends although nothing happens.
+    timer alarm([](timer&) noexcept {});
+    while ((tasks != nullptr && !tasks->empty()) || slots_.used() != 0) {
+        if (engine_->now() >= deadline) {
+            if (tasks != nullptr) {
+                tasks->name_stragglers();
+            }
+            log(log_level::error,
+                "a scheduler ends with " + std::to_string(slots_.used()) +
+                    " operations that do not end; their memory and the ring are left as they are");
+            return false;
+        }
+        if (!alarm.armed()) {
+            wheel_.arm_at(alarm, deadline);
+        }
+        step(true);
+    }
+    return true;
+}
+
+scheduler_counters run_loop::counters() const noexcept {
+    scheduler_counters copy = counters_;
+    copy.slots = slots_.size();
+    return copy;
+}
+
+} // namespace gyre::inline v0::detail

@@ -1,0 +1,27 @@
+#include <gyre/scheduler/slot_table.hpp>
+
+#include <gyre/detail/assert.hpp>
+
+#include <algorithm>
+
+namespace gyre::inline v0::detail {
+
+slot_table::~slot_table() {
+    delete[] slots_;
+}
+
+void slot_table::grow() noexcept {
+    const std::uint32_t size = size_ == 0 ? 64 : size_ * 2;
+    GYRE_ASSERT_ALWAYS(size < none, "at most 2^27 operations can be in flight on one scheduler");
+    slot* grown = new slot[size];
+    std::copy(slots_, slots_ + size_, grown);
+    delete[] slots_;
+    slots_ = grown;
+    for (std::uint32_t index = size; index-- > size_;) {
+        slots_[index].link = free_;
+        free_ = index;
+    }
+    size_ = size;
+}
+
+} // namespace gyre::inline v0::detail
