@@ -1,0 +1,123 @@
+#pragma once
+
+#include <gyre/detail/outcome.hpp>
+#include <gyre/result.hpp>
+#include <gyre/task/awaitable.hpp>
+
+#include <chrono>
+#include <type_traits>
+#include <utility>
+
+namespace gyre::inline v0 {
+
+template <class Description>
+class with_timeout_description;
+
+namespace detail {
+
+/// What `with_timeout` makes of an outcome: one that can hold an error stays what it is.
+template <class Outcome>
+using timed_outcome =
+    std::conditional_t<outcome_traits<Outcome>::can_fail, Outcome, result<Outcome>>;
+
+template <class Description>
+class with_timeout_awaiter final : public pending, private waiter, private timer {
+    using outcome = outcome_of<Description>;
+    using traits = outcome_traits<outcome>;
+
+public:
+    using result_type = timed_outcome<outcome>;
+
+    explicit with_timeout_awaiter(with_timeout_description<Description>& description) noexcept
+        : pending(kind_of), waiter(&inner_done), timer(&expired), limit_(description.limit_),
+          inner_(description.inner_) {}
+
+    bool start(const task_context& context, waiter& told) noexcept {
+        told_ = &told;
+        stop_.level = context.stop->level;
+        if (inner_.start({context.owner, &stop_, context.parent}, *this)) {
+            return true;
+        }
+        context.owner->arm_after(*this, limit_);
+        return false;
+    }
+
+    // A value that won the race stays a value, and so do the bytes that moved; only the cancel that
+    // the limit caused reads as a timeout.
+    result_type take() {
+        if constexpr (traits::can_fail) {
+            outcome inner = inner_.take();
+            if (expired_ && is_canceled(traits::error(inner))) {
+                traits::replace_error(inner, make_error_code(errc::timed_out));
+            }
+            return inner;
+        } else if constexpr (std::is_void_v<outcome>) {
+            inner_.take();
+            return expired_ ? result_type(errc::timed_out) : result_type();
+        } else {
+            return result_type(inner_.take());
+        }
+    }
+
+private:
+    static void inner_done(waiter& base) noexcept {
+        auto& self = static_cast<with_timeout_awaiter&>(base);
+        self.disarm();
+        self.told_->notify();
+    }
+    static void expired(timer& base) noexcept {
+        auto& self = static_cast<with_timeout_awaiter&>(base);
+        if (self.stop_.raise(stop_level::cancel)) {
+            self.expired_ = true;
+            pending::request(&self.inner_, stop_level::cancel);
+        }
+    }
+    static pending* request(pending& base, stop_level level) noexcept {
+        auto& self = static_cast<with_timeout_awaiter&>(base);
+        return self.stop_.raise(level) ? &self.inner_ : nullptr;
+    }
+    static constexpr pending_kind kind_of = {&request, "with_timeout"};
+
+    waiter* told_ = nullptr;
+    engine_time limit_;
+    stop_state stop_;
+    bool expired_ = false;
+    awaiter_of<Description> inner_;
+};
+
+} // namespace detail
+
+/// What `with_timeout` returns.
+template <class Description>
+class [[nodiscard("co_await with_timeout(...)")]] with_timeout_description
+    : public detail::awaitable_base {
+public:
+    using awaiter = detail::with_timeout_awaiter<Description>;
+    with_timeout_description(Description&& inner, detail::engine_time limit) noexcept
+        : limit_(limit), inner_(std::move(inner)) {}
+
+private:
+    friend awaiter;
+    detail::engine_time limit_;
+    Description inner_;
+};
+
+/// Awaits `inner`, but cancels it when `limit` has passed.
+///
+/// Returns when `inner` has ended, so its memory is free to use. A value that was already there, or
+/// bytes that had moved, are the outcome even then.
+///
+/// \param inner  an operation, a task or an adaptor.
+/// \param limit  how long from now.
+/// \return       for an outcome that can hold an error (`result`, `transfer`) the same type; for
+/// any
+///               other `T` a `result<T>`. Its own error is `errc::timed_out`, which equals
+///               `std::errc::timed_out` and is not TCP's `ETIMEDOUT`.
+template <detail::adaptable Description, class Rep, class Period>
+auto with_timeout(Description inner, std::chrono::duration<Rep, Period> limit) noexcept {
+    return with_timeout_description<Description>(
+        std::move(inner), std::chrono::ceil<std::chrono::nanoseconds>(limit).count()
+    );
+}
+
+} // namespace gyre::inline v0
