@@ -1,0 +1,29 @@
+#pragma once
+
+/// All of gyre that a first program needs. Larger programs include what they use.
+
+#include <gyre/error.hpp>
+#include <gyre/io/serve.hpp>
+#include <gyre/io/signals.hpp>
+#include <gyre/log.hpp>
+#include <gyre/net/endpoint.hpp>
+#include <gyre/net/listener.hpp>
+#include <gyre/net/option.hpp>
+#include <gyre/net/recv_exactly.hpp>
+#include <gyre/net/send_all.hpp>
+#include <gyre/net/stream.hpp>
+#include <gyre/net/transfer.hpp>
+#include <gyre/result.hpp>
+#include <gyre/scheduler/clock.hpp>
+#include <gyre/scheduler/scheduler.hpp>
+#include <gyre/task/or_return.hpp>
+#include <gyre/task/or_throw.hpp>
+#include <gyre/task/run.hpp>
+#include <gyre/task/scope.hpp>
+#include <gyre/task/sleep.hpp>
+#include <gyre/task/stop.hpp>
+#include <gyre/task/task.hpp>
+#include <gyre/task/when_all.hpp>
+#include <gyre/task/when_any.hpp>
+#include <gyre/task/with_timeout.hpp>
+#include <gyre/version.hpp>

@@ -1,0 +1,98 @@
+#pragma once
+
+#include <gyre/net/endpoint.hpp>
+#include <gyre/result.hpp>
+#include <gyre/ring/domain.hpp>
+#include <gyre/scheduler/slot_table.hpp>
+
+#include <cstdint>
+#include <utility>
+
+namespace gyre::inline v0 {
+
+/// What listeners and streams have in common: an open descriptor, closed when this object goes.
+///
+/// Used by one thread at a time; while an operation is in flight, by the thread of its scheduler.
+/// Operations in flight are canceled, and waited for, before the descriptor is closed.
+class descriptor {
+public:
+    descriptor(descriptor&& other) noexcept;
+    descriptor& operator=(descriptor&& other) noexcept;
+    ~descriptor() { close_now(); }
+
+    bool is_open() const noexcept { return fd_ >= 0; }
+    /// The number of the descriptor, -1 once closed. It stays owned by this object.
+    int native_handle() const noexcept { return fd_; }
+
+    /// The local address; getsockname(2).
+    result<endpoint> local_endpoint() const noexcept;
+
+    /// Sets a socket option; setsockopt(2). See option.hpp.
+    template <class Option>
+    result<void> set_option(const Option& wish) noexcept {
+        const typename Option::native_type native = wish.native();
+        return set_raw_option(Option::level, Option::name, &native, sizeof native);
+    }
+    /// Reads a socket option; getsockopt(2).
+    template <class Option>
+    result<typename Option::value_type> option() const noexcept {
+        typename Option::native_type native{};
+        const result<void> got = raw_option(Option::level, Option::name, &native, sizeof native);
+        if (!got) {
+            return got.error();
+        }
+        return Option::from_native(native);
+    }
+
+protected:
+    descriptor() noexcept = default;
+    descriptor(int fd, detail::domain& home) noexcept : domain_(&home), fd_(fd) {}
+
+    result<void>
+    set_raw_option(int level, int name, const void* value, std::uint32_t size) noexcept;
+    result<void> raw_option(int level, int name, void* value, std::uint32_t size) const noexcept;
+
+    /// Cancels what is in flight, waits for it, closes. Returns the errno of close(2) or 0.
+    int close_now() noexcept;
+    /// Asks what is in flight to end; true if nothing is.
+    bool cancel_operations() noexcept;
+
+    detail::domain* domain_ = nullptr;
+    detail::operation_id receiving_ = 0; // The one operation in flight per direction.
+    detail::operation_id sending_ = 0;
+    int fd_ = -1;
+
+    friend class close_description;
+};
+
+namespace detail {
+
+/// Where new descriptors come from: the domain of the running scheduler, else the real system.
+domain& current_domain() noexcept;
+
+/// A descriptor on its way into an object that owns it.
+class owned_fd {
+public:
+    owned_fd() noexcept = default;
+    owned_fd(int fd, domain& home) noexcept : domain_(&home), fd_(fd) {}
+    owned_fd(owned_fd&& other) noexcept
+        : domain_(other.domain_), fd_(std::exchange(other.fd_, -1)) {}
+    owned_fd& operator=(owned_fd&& other) noexcept {
+        std::swap(domain_, other.domain_);
+        std::swap(fd_, other.fd_);
+        return *this;
+    }
+    ~owned_fd() { reset(); }
+
+    int get() const noexcept { return fd_; }
+    int release() noexcept { return std::exchange(fd_, -1); }
+    domain& home() const noexcept { return *domain_; }
+    void reset() noexcept;
+
+private:
+    domain* domain_ = nullptr;
+    int fd_ = -1;
+};
+
+} // namespace detail
+} // namespace gyre::inline v0

@@ -1,0 +1,125 @@
+#pragma once
+
+#include <gyre/net/descriptor.hpp>
+#include <gyre/net/option.hpp>
+#include <gyre/net/stream.hpp>
+#include <gyre/operation/operation.hpp>
+
+#include <cerrno>
+#include <cstdint>
+#include <optional>
+#include <type_traits>
+
+namespace gyre::inline v0 {
+
+class accept_operation;
+
+/// How `listener::bind` binds and listens.
+struct listen_options {
+    /// How many connections wait to be accepted; the kernel cuts it to net.core.somaxconn.
+    int backlog = 4096;
+    /// SO_REUSEADDR: bind although connections of an earlier listener linger.
+    bool reuse_address = true;
+    /// SO_REUSEPORT: share the port with other listeners.
+    bool reuse_port = false;
+    /// IPV6_V6ONLY; unset leaves it as the system has it.
+    std::optional<bool> v6_only = std::nullopt;
+    /// TCP_NODELAY, which accepted streams inherit.
+    bool no_delay = true;
+};
+static_assert(std::is_trivially_destructible_v<listen_options>);
+
+/// A socket that accepts streams. Owns its descriptor. One accept may be in flight. Used by the
+/// thread of one scheduler.
+class listener : public descriptor {
+public:
+    /// Binds to `at` and listens.
+    ///
+    /// \param at       where; port 0 lets the kernel choose, see `local_endpoint`. Text is parsed:
+    ///                 "127.0.0.1:7000", "[::1]:7000".
+    /// \throws std::system_error  `EADDRINUSE`, `EADDRNOTAVAIL`, `EACCES`, `EMFILE`, ...; the
+    /// message
+    ///                            says what failed, where, and what helps.
+    static listener bind(const endpoint& at, const listen_options& options = {});
+    /// The same, but yields the error.
+    static result<listener>
+    try_bind(const endpoint& at, const listen_options& options = {}) noexcept;
+
+    /// Accepts the next connection.
+    ///
+    /// \return  the connected stream, close-on-exec.
+    ///
+    /// \par Errors        `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM` no resources: the connection
+    /// stays in the
+    ///                    backlog, so wait before trying again, as `serve` does. `ECONNABORTED` it
+    ///                    was given up by its client. `ECANCELED` canceled.
+    /// \par Cancellation  A connection that won the race is the result, or is closed if nobody
+    /// takes it.
+    /// \par Kernel        5.5. IORING_OP_ACCEPT; io_uring_prep_accept(3), accept(2).
+    accept_operation accept() noexcept;
+
+    /// The same; stores the peer's address in `peer`, which outlives the suspension.
+    accept_operation accept(endpoint& peer) noexcept;
+
+    /// Closes the descriptor. An accept in flight is canceled and waited for first. Connections in
+    /// the backlog are reset.
+    close_description close() noexcept { return close_description(*this); }
+
+private:
+    friend class accept_operation;
+    listener(int fd, detail::domain& home) noexcept : descriptor(fd, home) {}
+};
+
+/// What `listener::accept` returns.
+class [[nodiscard("co_await the operation")]] accept_operation : public detail::awaitable_base {
+public:
+    using awaiter = detail::operation_awaiter<accept_operation>;
+    using result_type = result<stream>;
+
+    accept_operation(listener& from, endpoint* peer) noexcept : listener_(&from), peer_(peer) {}
+
+private:
+    friend awaiter;
+    static constexpr std::uint8_t opcode = detail::uapi::op_accept;
+    static constexpr const char* name = "accept";
+    static constexpr bool can_poll_first = false;
+    static constexpr std::uint32_t close_on_exec = 02000000;
+
+    void prepare(detail::submission& entry) noexcept {
+        entry.opcode = opcode;
+        entry.fd = listener_->fd_;
+        entry.operation_flags = close_on_exec;
+        if (peer_ != nullptr) {
+            peer_size_ = static_cast<std::uint32_t>(endpoint::capacity());
+            entry.address = reinterpret_cast<std::uintptr_t>(peer_->data());
+            entry.offset = reinterpret_cast<std::uintptr_t>(&peer_size_);
+        }
+    }
+    bool again(std::int32_t result) const noexcept { return result == -EAGAIN; }
+    result_type take(std::int32_t result) noexcept {
+        if (result < 0) {
+            return detail::error_of(result);
+        }
+        if (peer_ != nullptr) {
+            peer_->resize(peer_size_);
+        }
+        return stream(result, *listener_->domain_);
+    }
+    void reclaim(std::int32_t result) const noexcept {
+        detail::owned_fd(result, *listener_->domain_).reset();
+    }
+    detail::operation_id* in_flight() const noexcept { return &listener_->receiving_; }
+
+    listener* listener_;
+    endpoint* peer_;
+    std::uint32_t peer_size_ = 0;
+};
+
+inline accept_operation listener::accept() noexcept {
+    return accept_operation(*this, nullptr);
+}
+inline accept_operation listener::accept(endpoint& peer) noexcept {
+    return accept_operation(*this, &peer);
+}
+
+} // namespace gyre::inline v0

@@ -1,0 +1,145 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <type_traits>
+
+namespace gyre::inline v0 {
+
+// Socket options as types: `peer.set_option(no_delay(true))`, `peer.option<no_delay>()`. Each names
+// its level and number and converts to what the kernel takes. lib/net/option.cpp asserts the
+// numbers.
+
+namespace detail {
+
+/// An on-off option, an int for the kernel.
+template <int Level, int Name>
+class flag_option {
+public:
+    static constexpr int level = Level;
+    static constexpr int name = Name;
+    using native_type = int;
+    using value_type = bool;
+
+    explicit constexpr flag_option(bool on) noexcept : native_(on ? 1 : 0) {}
+    static constexpr value_type from_native(int native) noexcept { return native != 0; }
+    constexpr int native() const noexcept { return native_; }
+
+private:
+    int native_;
+};
+
+/// A count or a size in bytes.
+template <int Level, int Name>
+class integer_option {
+public:
+    static constexpr int level = Level;
+    static constexpr int name = Name;
+    using native_type = int;
+    using value_type = int;
+
+    explicit constexpr integer_option(int value) noexcept : native_(value) {}
+    static constexpr value_type from_native(int native) noexcept { return native; }
+    constexpr int native() const noexcept { return native_; }
+
+private:
+    int native_;
+};
+
+/// A time. What is finer than the kernel's unit is rounded up, so that no wish becomes zero.
+template <int Level, int Name, class Unit>
+class duration_option {
+public:
+    static constexpr int level = Level;
+    static constexpr int name = Name;
+    using native_type = int;
+    using value_type = Unit;
+
+    template <class Rep, class Period>
+    explicit constexpr duration_option(std::chrono::duration<Rep, Period> value) noexcept
+        : native_(static_cast<int>(std::chrono::ceil<Unit>(value).count())) {}
+    static constexpr value_type from_native(int native) noexcept { return Unit(native); }
+    constexpr int native() const noexcept { return native_; }
+
+private:
+    int native_;
+};
+
+inline constexpr int level_socket = 1;
+inline constexpr int level_tcp = 6;
+inline constexpr int level_ipv6 = 41;
+
+} // namespace detail
+
+/// SO_REUSEADDR, socket(7): bind although connections of an earlier listener linger.
+using reuse_address = detail::flag_option<detail::level_socket, 2>;
+/// SO_REUSEPORT, socket(7): several listeners share one port and the kernel spreads connections.
+using reuse_port = detail::flag_option<detail::level_socket, 15>;
+/// SO_KEEPALIVE, socket(7): probe a silent peer.
+using keep_alive = detail::flag_option<detail::level_socket, 9>;
+/// SO_SNDBUF, socket(7): bytes; the kernel doubles the wish.
+using send_buffer_size = detail::integer_option<detail::level_socket, 7>;
+/// SO_RCVBUF, socket(7): bytes; the kernel doubles the wish.
+using receive_buffer_size = detail::integer_option<detail::level_socket, 8>;
+/// SO_RCVLOWAT, socket(7): bytes that must be there before a receive returns.
+using receive_low_water = detail::integer_option<detail::level_socket, 18>;
+/// TCP_NODELAY, tcp(7): send small segments at once. gyre sets it unless told otherwise.
+using no_delay = detail::flag_option<detail::level_tcp, 1>;
+/// TCP_KEEPIDLE, tcp(7): silence before the first probe.
+using keep_alive_idle = detail::duration_option<detail::level_tcp, 4, std::chrono::seconds>;
+/// TCP_KEEPINTVL, tcp(7): time between probes.
+using keep_alive_interval = detail::duration_option<detail::level_tcp, 5, std::chrono::seconds>;
+/// TCP_KEEPCNT, tcp(7): probes without answer before the connection is given up.
+using keep_alive_count = detail::integer_option<detail::level_tcp, 6>;
+/// TCP_DEFER_ACCEPT, tcp(7), on a listener: accept only once data has come, for at most this long.
+using defer_accept = detail::duration_option<detail::level_tcp, 9, std::chrono::seconds>;
+/// TCP_USER_TIMEOUT, tcp(7): how long sent data may stay unacknowledged.
+using user_timeout = detail::duration_option<detail::level_tcp, 18, std::chrono::milliseconds>;
+/// TCP_FASTOPEN, tcp(7), on a listener: the number of pending fast-open requests.
+using fast_open = detail::integer_option<detail::level_tcp, 23>;
+/// TCP_FASTOPEN_CONNECT (4.11), tcp(7): send the first data with the SYN.
+using fast_open_connect = detail::flag_option<detail::level_tcp, 30>;
+/// IPV6_V6ONLY, ipv6(7): an IPv6 listener takes no IPv4 connections.
+using v6_only = detail::flag_option<detail::level_ipv6, 26>;
+
+/// SO_LINGER, socket(7): what closing does with data that was not sent. On with zero seconds resets
+/// the connection.
+class linger {
+public:
+    static constexpr int level = detail::level_socket;
+    static constexpr int name = 13;
+    struct native_type {
+        int on;
+        int seconds;
+    };
+    using value_type = linger;
+
+    linger(bool on, std::chrono::seconds time) noexcept
+        : native_{on ? 1 : 0, static_cast<int>(time.count())} {}
+    static linger from_native(native_type native) noexcept {
+        return linger(native.on != 0, std::chrono::seconds(native.seconds));
+    }
+    native_type native() const noexcept { return native_; }
+    bool is_on() const noexcept { return native_.on != 0; }
+    std::chrono::seconds time() const noexcept { return std::chrono::seconds(native_.seconds); }
+
+private:
+    native_type native_;
+};
+
+/// What TCP_INFO, tcp(7), tells of a connection.
+struct tcp_information {
+    std::uint8_t state = 0;       ///< 1 established, 8 close-wait, ...; see netinet/tcp.h.
+    std::uint8_t retransmits = 0; ///< Of the segment now in flight.
+    std::chrono::microseconds round_trip{};
+    std::chrono::microseconds round_trip_variance{};
+    std::uint32_t send_segment_size = 0;    ///< Bytes.
+    std::uint32_t receive_segment_size = 0; ///< Bytes.
+    std::uint32_t unacknowledged = 0;       ///< Segments.
+    std::uint32_t lost = 0;                 ///< Segments.
+    std::uint32_t congestion_window = 0;    ///< Segments.
+    std::uint32_t total_retransmits = 0;    ///< Segments.
+};
+static_assert(std::is_trivially_destructible_v<tcp_information>);
+
+} // namespace gyre::inline v0

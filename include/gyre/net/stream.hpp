@@ -1,0 +1,274 @@
+#pragma once
+
+#include <gyre/net/descriptor.hpp>
+#include <gyre/net/option.hpp>
+#include <gyre/operation/recv.hpp>
+#include <gyre/operation/send.hpp>
+#include <gyre/result.hpp>
+#include <gyre/task/task.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <type_traits>
+#include <utility>
+
+namespace gyre::inline v0 {
+
+class connect_operation;
+class close_description;
+struct stream_pair;
+
+/// Which directions of a stream `shutdown` ends; the values of shutdown(2).
+enum class shutdown_side : std::uint8_t { receive = 0, send = 1, both = 2 };
+
+/// How `stream::connect` connects.
+struct connect_options {
+    /// The local endpoint to connect from; by default the kernel chooses.
+    endpoint from = {};
+    /// TCP_NODELAY.
+    bool no_delay = true;
+    /// TCP_FASTOPEN_CONNECT: send the first data with the SYN. The connect then succeeds at once,
+    /// and its errors come with the first operation.
+    bool fast_open = false;
+};
+static_assert(std::is_trivially_destructible_v<connect_options>);
+
+/// A connected byte stream: TCP or Unix domain. Owns its descriptor.
+///
+/// One receive and one send may be in flight at the same time; two of a kind would corrupt the
+/// order of the bytes and are a broken precondition. Used by the thread of one scheduler.
+class stream : public descriptor {
+public:
+    /// Connects to `to`.
+    ///
+    /// \param to       an IPv4, IPv6 or Unix domain endpoint.
+    /// \param options  the local endpoint and the socket options.
+    /// \return         the connected stream.
+    ///
+    /// \par Errors        `ECONNREFUSED` nobody listens there. `ETIMEDOUT`, `EHOSTUNREACH`,
+    /// `ENETUNREACH`
+    ///                    the network. `EADDRINUSE`, `EADDRNOTAVAIL` the local endpoint. `EMFILE`,
+    ///                    `ENFILE` no descriptor left. `ECANCELED` the task was canceled.
+    /// \par Cancellation  The half-open connection is closed.
+    /// \par Kernel        5.5. IORING_OP_CONNECT; io_uring_prep_connect(3), connect(2).
+    static connect_operation
+    connect(const endpoint& to, const connect_options& options = {}) noexcept;
+
+    /// Two streams connected to each other; socketpair(2) with AF_UNIX.
+    ///
+    /// \throws std::system_error  `EMFILE`, `ENFILE`.
+    static stream_pair pair();
+
+    /// Takes over a connected stream socket. Whether it is O_NONBLOCK makes no difference.
+    static stream adopt(int fd) noexcept { return stream(fd, detail::kernel_domain()); }
+
+    /// Receives up to `buffer.size()` bytes from the peer.
+    ///
+    /// Suspends until at least one byte arrives, the peer closes its sending side, or the operation
+    /// is canceled. May receive fewer bytes than asked for; `recv_exactly` fills a whole buffer.
+    ///
+    /// \param buffer  where the bytes go; not empty. At most INT_MAX bytes are used per call.
+    /// \param flags   MSG_ values such as MSG_PEEK, MSG_WAITALL, MSG_DONTWAIT.
+    /// \return        the number of bytes received; 0 when the peer has closed.
+    ///
+    /// \par Errors        `ECONNRESET` the peer reset the connection. `ECANCELED` canceled, and no
+    /// byte had
+    ///                    arrived.
+    /// \par Cancellation  The task resumes after the kernel is done with `buffer`, never before.
+    /// Bytes that
+    ///                    won the race are the result, and the stop stays visible in the scope.
+    /// \par Lifetime      `*this` and the memory behind `buffer` outlive the suspension.
+    /// \par Concurrency   One recv and one send may be in flight together on one stream.
+    /// \par Kernel        5.6. IORING_OP_RECV; io_uring_prep_recv(3), recv(2).
+    recv_operation recv(std::span<std::byte> buffer, int flags = 0) noexcept {
+        return recv_operation(fd_, receiving_, buffer, flags);
+    }
+
+    /// The scatter form of `recv`: fills `buffers` one after the other.
+    ///
+    /// \par Lifetime  `*this`, the list and the memory behind its elements outlive the suspension.
+    /// \par Kernel    5.3. IORING_OP_RECVMSG; recvmsg(2).
+    recv_scatter_operation recv(std::span<const mutable_buffer> buffers, int flags = 0) noexcept {
+        return recv_scatter_operation(fd_, receiving_, buffers, flags);
+    }
+
+    /// Receives what is there, without waiting and without a scheduler.
+    ///
+    /// \return  the number of bytes; 0 when the peer has closed.
+    /// \par Errors  `EAGAIN` nothing is there. `ECONNRESET` the peer reset the connection.
+    result<std::size_t> try_recv(std::span<std::byte> buffer, int flags = 0) noexcept;
+
+    /// Sends up to `buffer.size()` bytes to the peer.
+    ///
+    /// Suspends until at least one byte is taken. May send fewer bytes than asked for; `send_all`
+    /// sends a whole buffer. Never raises SIGPIPE.
+    ///
+    /// \param buffer  the bytes. At most INT_MAX of them are sent per call.
+    /// \param flags   MSG_ values such as MSG_MORE, MSG_WAITALL.
+    /// \return        the number of bytes taken.
+    ///
+    /// \par Errors        `EPIPE` the peer or this side has closed. `ECONNRESET` the peer reset the
+    ///                    connection. `ECANCELED` canceled, and no byte had been taken.
+    /// \par Cancellation  As for `recv`: bytes that were taken are the result.
+    /// \par Lifetime      `*this` and the memory behind `buffer` outlive the suspension.
+    /// \par Kernel        5.6. IORING_OP_SEND; io_uring_prep_send(3), send(2).
+    send_operation send(std::span<const std::byte> buffer, int flags = 0) noexcept {
+        return send_operation(fd_, sending_, buffer, flags | detail::message_nosignal);
+    }
+
+    /// The gather form of `send`: sends `buffers` one after the other.
+    ///
+    /// \par Kernel  5.3. IORING_OP_SENDMSG; sendmsg(2).
+    send_gather_operation send(std::span<const const_buffer> buffers, int flags = 0) noexcept {
+        return send_gather_operation(fd_, sending_, buffers, flags | detail::message_nosignal);
+    }
+
+    /// Ends one direction, or both, of the conversation; shutdown(2). Does not wait. The peer reads
+    /// all that was sent, then the end.
+    ///
+    /// \par Errors  `ENOTCONN` the peer is gone.
+    result<void> shutdown(shutdown_side side) noexcept;
+
+    /// Says goodbye without destroying the reply: ends the sending side, discards what the peer
+    /// still sends until its end, then closes. Closing with unread bytes would reset the connection
+    /// and take from the peer what it has not read yet.
+    ///
+    /// \param limit  how long to wait for the peer's end at most.
+    /// \return       nothing, or why the peer's end was not seen: `errc::timed_out`, `ECONNRESET`,
+    ///               `ECANCELED`. The stream is closed in any case.
+    task<result<void>> finish(std::chrono::nanoseconds limit);
+
+    /// Closes the descriptor. What is in flight on it is canceled and waited for first; those tasks
+    /// get `ECANCELED`. Not refused in a canceled scope.
+    ///
+    /// \par Errors  `EIO`; the descriptor is closed all the same. `EBADF` it was closed before.
+    close_description close() noexcept;
+
+    /// The peer's address; getpeername(2).
+    result<endpoint> peer_endpoint() const noexcept;
+
+    /// The state of a TCP connection; TCP_INFO.
+    result<tcp_information> tcp_info() const noexcept;
+
+private:
+    friend class accept_operation;
+    friend class connect_operation;
+    friend class send_all_operation;
+    friend class recv_exactly_operation;
+    stream(int fd, detail::domain& home) noexcept : descriptor(fd, home) {}
+};
+
+/// What `stream::pair` returns.
+struct stream_pair {
+    stream_pair(stream&& one, stream&& other) noexcept
+        : first(std::move(one)), second(std::move(other)) {}
+    stream first;
+    stream second;
+};
+
+/// What `stream::connect` returns.
+class [[nodiscard("co_await the operation")]] connect_operation : public detail::awaitable_base {
+public:
+    using awaiter = detail::operation_awaiter<connect_operation>;
+    using result_type = result<stream>;
+
+    connect_operation(const endpoint& to, const connect_options& options) noexcept
+        : to_(to), options_(options) {}
+
+private:
+    friend awaiter;
+    static constexpr std::uint8_t opcode = detail::uapi::op_connect;
+    static constexpr const char* name = "connect";
+    static constexpr bool can_poll_first = false;
+
+    bool begin(detail::run_loop& loop, std::int32_t& result) noexcept;
+    void prepare(detail::submission& entry) const noexcept {
+        entry.opcode = opcode;
+        entry.fd = socket_.get();
+        entry.address = reinterpret_cast<std::uintptr_t>(to_.data());
+        entry.offset = to_.size();
+    }
+    result_type take(std::int32_t result) noexcept {
+        if (result < 0) {
+            socket_.reset(); // The handshake of a canceled connect goes on until it is closed.
+            return detail::error_of(result);
+        }
+        detail::domain& home = socket_.home();
+        return stream(socket_.release(), home);
+    }
+
+    endpoint to_;
+    connect_options options_;
+    detail::owned_fd socket_;
+};
+
+inline connect_operation
+stream::connect(const endpoint& to, const connect_options& options) noexcept {
+    return connect_operation(to, options);
+}
+
+namespace detail {
+class close_awaiter;
+}
+
+/// What `stream::close` and `listener::close` return.
+class [[nodiscard("co_await the close")]] close_description : public detail::awaitable_base {
+public:
+    using awaiter = detail::close_awaiter;
+    explicit close_description(descriptor& which) noexcept : descriptor_(&which) {}
+
+private:
+    friend awaiter;
+    bool try_close(int& error) noexcept;
+    descriptor* descriptor_;
+};
+
+inline close_description stream::close() noexcept {
+    return close_description(*this);
+}
+
+namespace detail {
+
+/// Cancels what is in flight, then looks once a turn whether it has ended.
+class close_awaiter final : public pending, private timer {
+public:
+    using result_type = result<void>;
+
+    explicit close_awaiter(close_description& description) noexcept
+        : pending(kind_of), timer(&look_again), description_(description) {}
+
+    bool start(const task_context& context, waiter& told) noexcept {
+        loop_ = context.owner;
+        told_ = &told;
+        if (description_.try_close(error_)) {
+            return true;
+        }
+        loop_->arm_after(*this, 0);
+        return false;
+    }
+    result_type take() const noexcept {
+        return error_ == 0 ? result_type() : result_type(error_of(-error_));
+    }
+
+private:
+    static void look_again(timer& base) noexcept {
+        auto& self = static_cast<close_awaiter&>(base);
+        if (self.description_.try_close(self.error_)) {
+            self.told_->notify();
+        } else {
+            self.loop_->arm_after(self, 0);
+        }
+    }
+    static pending* request(pending&, stop_level) noexcept { return nullptr; }
+    static constexpr pending_kind kind_of = {&request, "close"};
+
+    close_description& description_;
+    run_loop* loop_ = nullptr;
+    waiter* told_ = nullptr;
+    int error_ = 0;
+};
+
+} // namespace detail
+} // namespace gyre::inline v0

@@ -1,0 +1,146 @@
+#include <gyre/net/stream.hpp>
+
+#include <gyre/task/with_timeout.hpp>
+
+#include <array>
+#include <cerrno>
+#include <climits>
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+namespace gyre::inline v0 {
+
+static_assert(static_cast<int>(shutdown_side::receive) == SHUT_RD);
+static_assert(static_cast<int>(shutdown_side::send) == SHUT_WR);
+static_assert(static_cast<int>(shutdown_side::both) == SHUT_RDWR);
+
+bool connect_operation::begin(detail::run_loop& loop, std::int32_t& result) noexcept {
+    detail::domain& home = loop.carrier().resources();
+    const int fd = home.socket(to_.raw_family(), SOCK_STREAM, 0);
+    if (fd < 0) {
+        result = fd;
+        return false;
+    }
+    socket_ = detail::owned_fd(fd, home);
+
+    const int on = 1;
+    int answer = 0;
+    if (to_.family() != address_family::unix_domain) {
+        if (options_.no_delay) {
+            answer = home.setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        }
+        if (answer == 0 && options_.fast_open) {
+            answer = home.setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &on, sizeof on);
+        }
+    }
+    if (answer == 0 && options_.from.family() != address_family::unspecified) {
+        const endpoint& from = options_.from;
+        answer = home.bind(fd, from.data(), static_cast<std::uint32_t>(from.size()));
+    }
+    if (answer < 0) {
+        result = answer;
+        return false;
+    }
+    return true;
+}
+
+stream_pair stream::pair() {
+    detail::domain& home = detail::current_domain();
+    int fds[2];
+    const int answer = home.socketpair(AF_UNIX, SOCK_STREAM, 0, fds);
+    if (answer < 0) {
+        throw_error(errno_code(-answer), "stream::pair");
+    }
+    return stream_pair(stream(fds[0], home), stream(fds[1], home));
+}
+
+result<std::size_t> stream::try_recv(std::span<std::byte> buffer, int flags) noexcept {
+    if (fd_ < 0) {
+        return errno_code(EBADF);
+    }
+    const std::int64_t count = domain_->recv_now(fd_, buffer.data(), buffer.size(), flags);
+    if (count < 0) {
+        return errno_code(static_cast<int>(-count));
+    }
+    return static_cast<std::size_t>(count);
+}
+
+result<void> stream::shutdown(shutdown_side side) noexcept {
+    if (fd_ < 0) {
+        return errno_code(EBADF);
+    }
+    const int answer = domain_->shutdown(fd_, static_cast<int>(side));
+    return answer < 0 ? result<void>(errno_code(-answer)) : result<void>();
+}
+
+namespace {
+
+task<result<void>> discard_until_end(stream& from) {
+    std::array<std::byte, 4096> discarded;
+    for (;;) {
+        const auto received = co_await from.recv(discarded);
+        if (!received) {
+            co_return received.error();
+        }
+        if (*received == 0) {
+            co_return result<void>();
+        }
+    }
+}
+
+} // namespace
+
+task<result<void>> stream::finish(std::chrono::nanoseconds limit) {
+    result<void> ended = shutdown(shutdown_side::send);
+    if (ended) {
+        ended = co_await with_timeout(discard_until_end(*this), limit);
+    }
+    const result<void> closed = co_await close();
+    co_return ended ? closed : ended;
+}
+
+result<endpoint> stream::peer_endpoint() const noexcept {
+    if (fd_ < 0) {
+        return errno_code(EBADF);
+    }
+    endpoint address;
+    auto size = static_cast<std::uint32_t>(endpoint::capacity());
+    const int answer = domain_->getpeername(fd_, address.data(), &size);
+    if (answer < 0) {
+        return errno_code(-answer);
+    }
+    address.resize(size);
+    return address;
+}
+
+result<tcp_information> stream::tcp_info() const noexcept {
+    ::tcp_info raw{};
+    const result<void> got = raw_option(IPPROTO_TCP, TCP_INFO, &raw, sizeof raw);
+    if (!got) {
+        return got.error();
+    }
+    tcp_information told;
+    told.state = raw.tcpi_state;
+    told.retransmits = raw.tcpi_retransmits;
+    told.round_trip = std::chrono::microseconds(raw.tcpi_rtt);
+    told.round_trip_variance = std::chrono::microseconds(raw.tcpi_rttvar);
+    told.send_segment_size = raw.tcpi_snd_mss;
+    told.receive_segment_size = raw.tcpi_rcv_mss;
+    told.unacknowledged = raw.tcpi_unacked;
+    told.lost = raw.tcpi_lost;
+    told.congestion_window = raw.tcpi_snd_cwnd;
+    told.total_retransmits = raw.tcpi_total_retrans;
+    return told;
+}
+
+bool close_description::try_close(int& error) noexcept {
+    if (!descriptor_->cancel_operations()) {
+        return false;
+    }
+    error = descriptor_->close_now();
+    return true;
+}
+
+} // namespace gyre::inline v0
