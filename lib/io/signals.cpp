@@ -1,7 +1,7 @@
 #include <gyre/io/signals.hpp>
 
 #include <gyre/error.hpp>
-#include <gyre/operation/read.hpp>
+#include <gyre/operation/op.hpp>
 
 #include <cerrno>
 #include <csignal>
@@ -52,9 +52,8 @@ signals::~signals() {
 
 task<result<int>> signals::next() {
     signalfd_siginfo arrived{};
-    const auto taken = co_await detail::read_operation(
-        native_handle(), receiving_, std::as_writable_bytes(std::span(&arrived, 1))
-    );
+    const auto taken =
+        co_await op::read(native_handle(), std::as_writable_bytes(std::span(&arrived, 1)));
     if (!taken) {
         co_return taken.error();
     }

@@ -76,8 +76,13 @@ private:
         Session& session;
         auto operator()(stream&& peer) const { return session(std::move(peer)); }
     };
-    static task<> limited(by_reference session, std::chrono::nanoseconds limit, stream peer) {
-        co_await with_timeout(session(std::move(peer)), limit);
+    static task<result<void>>
+    limited(by_reference session, std::chrono::nanoseconds limit, stream peer) {
+        const auto ended = co_await with_timeout(session(std::move(peer)), limit);
+        if (!ended && ended.error() != errc::timed_out) {
+            co_return ended;
+        }
+        co_return result<void>(); // Its time was up: that is no failure.
     }
 
     Session& session_;

@@ -169,7 +169,7 @@ public:
     }
     result_type take() {
         rethrow_first();
-        outcomes all(when_branch_of<Index, Descriptions>::take()...);
+        outcomes all(static_cast<when_branch_of<Index, Descriptions>&>(*this).take()...);
         if constexpr (FirstEndsAll) {
             return result_type(first_, std::move(all));
         } else {
