@@ -55,9 +55,9 @@ public:
 private:
     static pending* request(pending& base, stop_level level) noexcept {
         auto& self = static_cast<child_end_awaiter&>(base);
-        if (level == stop_level::cancel && !self.canceled_) {
+        // Not in the list any more: it was told, and its task is about to go on.
+        if (level == stop_level::cancel && self.of_.stop_listening(self)) {
             self.canceled_ = true;
-            self.of_.stop_listening(self);
             self.told->notify();
         }
         return nullptr;
@@ -206,6 +206,8 @@ task<> serve_from(std::span<listener> from, session_source& sessions, serve_opti
                 const auto arrived = co_await idle(stop_signals->next());
                 if (arrived) {
                     acceptors.request_stop();
+                } else if (arrived.error() != errc::stopped && !is_canceled(arrived.error())) {
+                    co_return arrived.error();
                 }
             }
             co_return result<void>();

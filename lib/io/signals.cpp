@@ -2,12 +2,13 @@
 
 #include <gyre/error.hpp>
 #include <gyre/operation/op.hpp>
+#include <gyre/task/or_return.hpp>
 
 #include <cerrno>
 #include <csignal>
 #include <cstring>
-#include <span>
 
+#include <poll.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -50,14 +51,16 @@ signals::~signals() {
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
+// Polls and then reads, rather than reading through the ring: a worker thread of the kernel that
+// took over a read would give it up with EAGAIN.
 task<result<int>> signals::next() {
-    signalfd_siginfo arrived{};
-    const auto taken =
-        co_await op::read(native_handle(), std::as_writable_bytes(std::span(&arrived, 1)));
-    if (!taken) {
-        co_return taken.error();
+    for (;;) {
+        signalfd_siginfo arrived;
+        if (::read(native_handle(), &arrived, sizeof arrived) == sizeof arrived) {
+            co_return static_cast<int>(arrived.ssi_signo);
+        }
+        co_await or_return(op::poll(native_handle(), POLLIN));
     }
-    co_return static_cast<int>(arrived.ssi_signo);
 }
 
 } // namespace gyre::inline v0

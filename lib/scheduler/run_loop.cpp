@@ -78,11 +78,7 @@ run_loop::run_loop(std::unique_ptr<engine> chosen)
 }
 
 run_loop::~run_loop() {
-    for (posted* left = mailbox_->close(); left != nullptr;) {
-        posted* next = left->next;
-        left->finish(*left, false);
-        left = next;
-    }
+    refuse_posts();
     mailbox_->drop_reference();
     frame_pool::drain();
 }
@@ -93,6 +89,9 @@ void run_loop::step(bool may_wait) noexcept {
     GYRE_ASSERT_ALWAYS(
         forks_seen_ == forks.load(std::memory_order_relaxed),
         "a scheduler inherited through fork() must not run: make one after the fork"
+    );
+    GYRE_ASSERT_ALWAYS(
+        pthread_equal(thread_, pthread_self()), "a scheduler is driven by the thread that made it"
     );
     GYRE_ASSERT_ALWAYS(running_ == nullptr, "a scheduler cannot be driven by a task of its own");
     const current_guard guard(*this);
@@ -147,7 +146,6 @@ void run_loop::run_ready() noexcept {
             ready_tail_ = &ready_head_;
         }
         --ready_count_;
-        next.ready = false;
         drive(next);
     }
 }
@@ -158,6 +156,7 @@ void run_loop::drive(frame& first) noexcept {
     driving_ = true;
     do {
         run_next_ = nullptr;
+        next->ready = false;
         ++hops_;
         ++counters_.resumptions;
         if (!next->abandoned) [[likely]] {
@@ -198,6 +197,11 @@ void frame::leave_ready_queue() noexcept {
 }
 
 void run_loop::leave_ready_queue(frame& which) noexcept {
+    which.ready = false;
+    if (run_next_ == &which) {
+        run_next_ = nullptr;
+        return;
+    }
     frame** link = &ready_head_;
     while (*link != &which) {
         link = &(*link)->next_ready;
@@ -207,7 +211,6 @@ void run_loop::leave_ready_queue(frame& which) noexcept {
         ready_tail_ = link;
     }
     --ready_count_;
-    which.ready = false;
 }
 
 void run_loop::count_refusal(frame& which) noexcept {
@@ -541,7 +544,16 @@ void run_loop::settle(const volatile operation_id& place) noexcept {
     }
 }
 
+void run_loop::refuse_posts() noexcept {
+    for (posted* left = mailbox_->close(); left != nullptr;) {
+        posted* next = left->next;
+        left->finish(*left, false);
+        left = next;
+    }
+}
+
 void run_loop::leave_behind() noexcept {
+    refuse_posts();
     // The list keeps everything reachable, so that a leak checker sees the intent.
     static constinit std::atomic<run_loop*> list{nullptr};
     left_behind_before_ = list.exchange(this);

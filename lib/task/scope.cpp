@@ -58,14 +58,16 @@ void scope_core::child_ended() noexcept {
     }
 }
 
-void scope_core::stop_listening(end_listener& which) noexcept {
+bool scope_core::stop_listening(end_listener& which) noexcept {
     end_listener** link = &listeners_;
     while (*link != nullptr && *link != &which) {
         link = &(*link)->next;
     }
-    if (*link != nullptr) {
-        *link = which.next;
+    if (*link == nullptr) {
+        return false;
     }
+    *link = which.next;
+    return true;
 }
 
 void scope_core::fail(std::exception_ptr thrown) noexcept {

@@ -68,7 +68,44 @@ private:
     int fd_;
 };
 
+/// What `poll` returns.
+class [[nodiscard("co_await the operation")]] poll_operation : public detail::awaitable_base {
+public:
+    using awaiter = detail::operation_awaiter<poll_operation>;
+    using result_type = result<int>;
+
+    poll_operation(int fd, int events) noexcept : fd_(fd), events_(events) {}
+
+private:
+    friend awaiter;
+    static constexpr std::uint8_t opcode = detail::uapi::op_poll_add;
+    static constexpr const char* name = "poll";
+    static constexpr bool can_poll_first = false;
+
+    void prepare(detail::submission& entry) const noexcept {
+        entry.opcode = opcode;
+        entry.fd = fd_;
+        entry.operation_flags = static_cast<std::uint32_t>(events_);
+    }
+    static result_type take(std::int32_t result) noexcept {
+        if (result < 0) {
+            return detail::error_of(result);
+        }
+        return result;
+    }
+
+    int fd_;
+    int events_;
+};
+
+/// Waits until a descriptor is ready: `events` and the result are the POLL values of poll(2). 5.1.
+inline poll_operation poll(int fd, int events) noexcept {
+    return poll_operation(fd, events);
+}
+
 /// Reads from a pipe, a terminal, a signalfd, or a file at its own position. 5.6, read(2).
+///
+/// On an O_NONBLOCK descriptor it may yield `EAGAIN`: wait with `poll` then.
 ///
 /// \return  the number of bytes; 0 at the end.
 inline read_operation read(int fd, std::span<std::byte> buffer) noexcept {

@@ -132,6 +132,7 @@ public:
     // For tasks.
 
     void make_ready(frame& which) noexcept {
+        GYRE_ASSERT(!which.ready, "a frame is told once for each wait");
         which.ready = true;
         which.next_ready = nullptr;
         *ready_tail_ = &which;
@@ -143,6 +144,7 @@ public:
     /// Lets `which` go on as soon as the running frame suspends: a task that was just awaited.
     void run_next(frame& which) noexcept {
         if (driving_ && run_next_ == nullptr && hops_ < hops_max) {
+            which.ready = true;
             run_next_ = &which;
         } else {
             make_ready(which);
@@ -215,6 +217,7 @@ private:
     submission* make_room() noexcept;
     void resubmit_pending() noexcept;
     void run_posted() noexcept;
+    void refuse_posts() noexcept;
     void retry_missed_cancels() noexcept;
 
     std::unique_ptr<engine> engine_;

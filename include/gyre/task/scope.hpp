@@ -114,7 +114,8 @@ public:
         which.next = listeners_;
         listeners_ = &which;
     }
-    void stop_listening(end_listener& which) noexcept;
+    /// False if it has been told already.
+    bool stop_listening(end_listener& which) noexcept;
 
     std::exception_ptr exception;
     std::error_code error;
