@@ -36,9 +36,9 @@ void owned_fd::reset() noexcept {
 } // namespace detail
 
 descriptor::descriptor(descriptor&& other) noexcept
-    : domain_(other.domain_), fd_(std::exchange(other.fd_, -1)) {
+    : domain_(other.domain_), socket_{std::exchange(other.socket_.fd, -1)} {
     GYRE_ASSERT_ALWAYS(
-        other.receiving_ == 0 && other.sending_ == 0,
+        other.socket_.receiving == 0 && other.socket_.sending == 0,
         "a descriptor must not be moved while an operation on it is in flight"
     );
 }
@@ -46,49 +46,49 @@ descriptor::descriptor(descriptor&& other) noexcept
 descriptor& descriptor::operator=(descriptor&& other) noexcept {
     if (this != &other) {
         GYRE_ASSERT_ALWAYS(
-            other.receiving_ == 0 && other.sending_ == 0,
+            other.socket_.receiving == 0 && other.socket_.sending == 0,
             "a descriptor must not be moved while an operation on it is in flight"
         );
         close_now();
         domain_ = other.domain_;
-        fd_ = std::exchange(other.fd_, -1);
+        socket_.fd = std::exchange(other.socket_.fd, -1);
     }
     return *this;
 }
 
 int descriptor::close_now() noexcept {
-    if (fd_ < 0) {
+    if (socket_.fd < 0) {
         return EBADF;
     }
-    if (receiving_ != 0 || sending_ != 0) {
+    if (socket_.receiving != 0 || socket_.sending != 0) {
         detail::run_loop* loop = detail::run_loop::current();
         GYRE_ASSERT_ALWAYS(
             loop != nullptr,
             "a descriptor with operations in flight must be closed by the thread of its scheduler"
         );
-        loop->settle(receiving_);
-        loop->settle(sending_);
+        loop->settle(socket_.receiving);
+        loop->settle(socket_.sending);
     }
-    return -close_fd(*domain_, std::exchange(fd_, -1));
+    return -close_fd(*domain_, std::exchange(socket_.fd, -1));
 }
 
 bool descriptor::cancel_operations() noexcept {
-    if (receiving_ == 0 && sending_ == 0) {
+    if (socket_.receiving == 0 && socket_.sending == 0) {
         return true;
     }
     detail::run_loop* loop = detail::run_loop::current();
-    loop->cancel(receiving_);
-    loop->cancel(sending_);
+    loop->cancel(socket_.receiving);
+    loop->cancel(socket_.sending);
     return false;
 }
 
 result<endpoint> descriptor::local_endpoint() const noexcept {
-    if (fd_ < 0) {
+    if (socket_.fd < 0) {
         return errno_code(EBADF);
     }
     endpoint address;
     auto size = static_cast<std::uint32_t>(endpoint::capacity());
-    const int answer = domain_->getsockname(fd_, address.data(), &size);
+    const int answer = domain_->getsockname(socket_.fd, address.data(), &size);
     if (answer < 0) {
         return errno_code(-answer);
     }
@@ -98,19 +98,19 @@ result<endpoint> descriptor::local_endpoint() const noexcept {
 
 result<void>
 descriptor::set_raw_option(int level, int name, const void* value, std::uint32_t size) noexcept {
-    if (fd_ < 0) {
+    if (socket_.fd < 0) {
         return errno_code(EBADF);
     }
-    const int answer = domain_->setsockopt(fd_, level, name, value, size);
+    const int answer = domain_->setsockopt(socket_.fd, level, name, value, size);
     return answer < 0 ? result<void>(errno_code(-answer)) : result<void>();
 }
 
 result<void>
 descriptor::raw_option(int level, int name, void* value, std::uint32_t size) const noexcept {
-    if (fd_ < 0) {
+    if (socket_.fd < 0) {
         return errno_code(EBADF);
     }
-    const int answer = domain_->getsockopt(fd_, level, name, value, &size);
+    const int answer = domain_->getsockopt(socket_.fd, level, name, value, &size);
     return answer < 0 ? result<void>(errno_code(-answer)) : result<void>();
 }
 

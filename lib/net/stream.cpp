@@ -57,10 +57,10 @@ stream_pair stream::pair() {
 }
 
 result<std::size_t> stream::try_recv(std::span<std::byte> buffer, int flags) noexcept {
-    if (fd_ < 0) {
+    if (socket_.fd < 0) {
         return errno_code(EBADF);
     }
-    const std::int64_t count = domain_->recv_now(fd_, buffer.data(), buffer.size(), flags);
+    const std::int64_t count = domain_->recv_now(socket_.fd, buffer.data(), buffer.size(), flags);
     if (count < 0) {
         return errno_code(static_cast<int>(-count));
     }
@@ -68,10 +68,10 @@ result<std::size_t> stream::try_recv(std::span<std::byte> buffer, int flags) noe
 }
 
 result<void> stream::shutdown(shutdown_side side) noexcept {
-    if (fd_ < 0) {
+    if (socket_.fd < 0) {
         return errno_code(EBADF);
     }
-    const int answer = domain_->shutdown(fd_, static_cast<int>(side));
+    const int answer = domain_->shutdown(socket_.fd, static_cast<int>(side));
     return answer < 0 ? result<void>(errno_code(-answer)) : result<void>();
 }
 
@@ -102,12 +102,12 @@ task<result<void>> stream::finish(std::chrono::nanoseconds limit) {
 }
 
 result<endpoint> stream::peer_endpoint() const noexcept {
-    if (fd_ < 0) {
+    if (socket_.fd < 0) {
         return errno_code(EBADF);
     }
     endpoint address;
     auto size = static_cast<std::uint32_t>(endpoint::capacity());
-    const int answer = domain_->getpeername(fd_, address.data(), &size);
+    const int answer = domain_->getpeername(socket_.fd, address.data(), &size);
     if (answer < 0) {
         return errno_code(-answer);
     }

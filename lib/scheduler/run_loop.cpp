@@ -71,7 +71,7 @@ run_loop::retry_timer::retry_timer(run_loop& owner) noexcept
       loop(owner), interval(first_retry) {}
 
 run_loop::run_loop(std::unique_ptr<engine> chosen)
-    : engine_(std::move(chosen)), wheel_(engine_->now()), retry_(*this),
+    : engine_(std::move(chosen)), timers_(engine_->now()), retry_(*this),
       mailbox_(new mailbox(*engine_)), thread_(pthread_self()) {
     count_forks();
     forks_seen_ = forks.load(std::memory_order_relaxed);
@@ -97,13 +97,13 @@ void run_loop::step(bool may_wait) noexcept {
     const current_guard guard(*this);
 
     ++counters_.turns;
-    if (wheel_.has_fresh()) {
-        wheel_.absorb(engine_->now());
+    if (timers_.has_fresh()) {
+        timers_.absorb(engine_->now());
     }
     queue_cancels(); // May reap, and so make frames ready.
     bool waits = may_wait && ready_head_ == nullptr && again_ == nullptr;
     waits = waits && mailbox_->fall_asleep();
-    enter(waits ? 1 : 0, waits && wheel_.may_expire() ? wheel_.next() : never);
+    enter(waits ? 1 : 0, waits && timers_.may_expire() ? timers_.next() : never);
     if (waits) {
         mailbox_->wake_up();
     }
@@ -111,8 +111,8 @@ void run_loop::step(bool may_wait) noexcept {
     resubmit_pending();
     run_posted();
     // After the reap: data that is already here beats its own timeout.
-    if (wheel_.may_expire()) {
-        counters_.timers_fired += wheel_.expire(engine_->now());
+    if (timers_.may_expire()) {
+        counters_.timers_fired += timers_.expire(engine_->now());
     }
     // Last, so that a caller who waits for a task sees at once that it has ended.
     run_ready();
@@ -129,62 +129,64 @@ engine_time run_loop::next_deadline() noexcept {
     if (ready_head_ != nullptr || again_ != nullptr || !mailbox_->is_empty()) {
         return 0;
     }
-    if (wheel_.has_fresh()) {
-        wheel_.absorb(engine_->now());
+    if (timers_.has_fresh()) {
+        timers_.absorb(engine_->now());
     }
-    return wheel_.may_expire() ? wheel_.next() : never;
+    return timers_.may_expire() ? timers_.next() : never;
 }
 
 // Runs what was ready at the start, within a budget: what becomes ready meanwhile waits for the
 // next round, after the kernel was asked for completions, so that no task can starve the others.
 void run_loop::run_ready() noexcept {
-    std::size_t budget = ready_count_ < ready_budget ? ready_count_ : ready_budget;
-    for (; budget != 0 && ready_head_ != nullptr; --budget) {
-        frame& next = *ready_head_;
-        ready_head_ = next.next_ready;
+    std::uint32_t budget = ready_count_ < ready_budget ? ready_count_ : ready_budget;
+    std::uint64_t resumed = 0;
+    driving_ = true;
+    while (budget != 0 && ready_head_ != nullptr) {
+        --budget;
+        frame* next = ready_head_;
+        ready_head_ = next->next_ready;
         if (ready_head_ == nullptr) {
             ready_tail_ = &ready_head_;
         }
         --ready_count_;
-        drive(next);
+        hops_ = 0;
+        do {
+            ++resumed;
+            next->ready = false;
+            if (!next->abandoned) [[likely]] {
+                next->awaiting = nullptr;
+                running_ = next;
+                streak_ = 0;
+                next->handle.resume();
+            } else {
+                finished_ = next;
+            }
+            if (finished_ != nullptr) {
+                conclude();
+            }
+            next = run_next_;
+            run_next_ = nullptr;
+        } while (next != nullptr);
     }
+    running_ = nullptr;
+    driving_ = false;
+    counters_.resumptions += resumed;
 }
 
-void run_loop::drive(frame& first) noexcept {
-    frame* next = &first;
-    hops_ = 0;
-    driving_ = true;
-    do {
-        run_next_ = nullptr;
-        next->ready = false;
-        ++hops_;
-        ++counters_.resumptions;
-        if (!next->abandoned) [[likely]] {
-            next->awaiting = nullptr;
-            running_ = next;
-            streak_ = 0;
-            next->handle.resume();
-            running_ = nullptr;
-        } else {
-            finished_ = next;
-        }
-        if (finished_ != nullptr) {
-            // The frame goes first, with its locals and arguments; then its owner is told.
-            frame* ended = finished_;
-            finished_ = nullptr;
-            task_owner* owner = ended->owner;
-            ended->handle.destroy();
-            owner->handle = nullptr;
-            waiter* told = owner->notified;
-            if (told->notifies_by(&frame::become_ready)) {
-                run_next(static_cast<frame&>(*told));
-            } else {
-                told->notify();
-            }
-        }
-        next = run_next_;
-    } while (next != nullptr);
-    driving_ = false;
+// The frame goes first, with its locals and arguments; then its owner is told.
+void run_loop::conclude() noexcept {
+    frame* ended = finished_;
+    finished_ = nullptr;
+    running_ = nullptr;
+    task_owner* owner = ended->owner;
+    ended->handle.destroy();
+    owner->handle = nullptr;
+    waiter* told = owner->notified;
+    if (told->notifies_by(&frame::become_ready)) {
+        run_next(static_cast<frame&>(*told));
+    } else {
+        told->notify();
+    }
 }
 
 void frame::become_ready(waiter& self) noexcept {
@@ -323,34 +325,34 @@ void run_loop::reap() noexcept {
     }
 }
 
-void run_loop::dispatch(const completion& which) noexcept {
-    if ((which.user_data & tag_mask) != 0) [[unlikely]] {
+inline void run_loop::dispatch(const completion& which) noexcept {
+    const auto index = static_cast<std::uint32_t>(which.user_data);
+    if (index >= slots_.size()) [[unlikely]] { // Tags make it large.
         dispatch_tagged(which);
         return;
     }
-    slot* named = slots_.find(which.user_data);
-    if (named == nullptr) [[unlikely]] {
+    slot& named = slots_[index];
+    if (named.generation != which.user_data >> 32) [[unlikely]] {
         ++counters_.stray_completions;
         return;
     }
-    operation& target = *named->target;
+    operation& target = *named.target;
     std::int32_t result = which.result;
-    if (target.cancel_wanted_ && means_canceled(result)) [[unlikely]] {
+    if (result < 0 && target.cancel_wanted_ && means_canceled(result)) [[unlikely]] {
         result = -ECANCELED;
     }
     target.result_ = result;
-    target.completion_flags_ = which.flags;
     const operation_kind& kind = target.kind();
     scheduler_counters::outcomes& outcomes = counters_.completions[kind.opcode];
-    if (result >= 0) {
+    if (result >= 0) [[likely]] {
         ++outcomes.succeeded;
     } else if (result == -ECANCELED) {
         ++outcomes.canceled;
     } else {
         ++outcomes.failed;
     }
-    if ((which.flags & uapi::cqe_f_more) == 0) {
-        slots_.release(target.slot_);
+    if ((which.flags & uapi::cqe_f_more) == 0) [[likely]] {
+        slots_.release(named, index);
         target.state_ = operation_state::done;
     }
     kind.complete(target);
@@ -363,6 +365,7 @@ void run_loop::dispatch_tagged(const completion& which) noexcept {
         return;
     }
     if ((which.user_data & tag_mask) != cancel_tag) {
+        counters_.stray_completions += (which.user_data & tag_mask) == 0;
         return;
     }
     const operation_id target = which.user_data & ~tag_mask;
@@ -386,7 +389,7 @@ void run_loop::dispatch_tagged(const completion& which) noexcept {
     named->link = missed_;
     missed_ = static_cast<std::uint32_t>(target) & slot_table::none;
     if (!retry_.armed()) {
-        wheel_.arm_after(retry_, retry_.interval);
+        timers_.arm_after(retry_, retry_.interval);
     }
 }
 
@@ -580,7 +583,7 @@ bool run_loop::shut_down(engine_time limit) noexcept {
             return false;
         }
         if (!alarm.armed()) {
-            wheel_.arm_at(alarm, deadline);
+            timers_.arm_at(alarm, deadline);
         }
         step(true);
     }

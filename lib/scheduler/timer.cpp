@@ -4,8 +4,11 @@
 
 namespace gyre::inline v0::detail {
 
-timer_wheel::timer_wheel(engine_time now) noexcept
-    : elapsed_(static_cast<std::uint64_t>(now) >> tick_bits) {
+timer_queue::timer_queue(engine_time now) noexcept
+    : last_lane_(&lanes_[0]), elapsed_(static_cast<std::uint64_t>(now) >> tick_bits) {
+    for (lane& each : lanes_) {
+        each.timers.make_empty_list();
+    }
     fresh_.make_empty_list();
     fresh_absolute_.make_empty_list();
     due_.make_empty_list();
@@ -16,15 +19,69 @@ timer_wheel::timer_wheel(engine_time now) noexcept
     }
 }
 
-void timer_wheel::absorb(engine_time now) noexcept {
+// The lane of this duration, or an empty one that becomes its lane, or nullptr.
+timer_queue::lane* timer_queue::lane_for(engine_time duration) noexcept {
+    lane* empty = nullptr;
+    for (unsigned index = 0; index < lanes_used_; ++index) {
+        lane& each = lanes_[index];
+        if (each.duration == duration) {
+            return &each;
+        }
+        if (empty == nullptr && each.timers.is_empty_list()) {
+            empty = &each;
+        }
+    }
+    if (empty == nullptr && lanes_used_ < lanes_max) {
+        empty = &lanes_[lanes_used_++];
+    }
+    if (empty != nullptr) {
+        empty->duration = duration;
+    }
+    return empty;
+}
+
+// The lane whose first timer is due first. A lane that begins with a timer without a deadline holds
+// no other.
+timer_queue::lane* timer_queue::earliest_lane() noexcept {
+    lane* earliest = nullptr;
+    engine_time time = never;
+    for (unsigned index = 0; index < lanes_used_; ++index) {
+        lane& each = lanes_[index];
+        if (each.timers.is_empty_list()) {
+            continue;
+        }
+        const engine_time first = timer_of(*each.timers.next).time_;
+        if (first != 0 && first <= time) {
+            earliest = &each;
+            time = first;
+        }
+    }
+    lanes_active_ = earliest != nullptr;
+    return earliest;
+}
+
+void timer_queue::absorb(engine_time now) noexcept {
+    has_fresh_ = false;
+    lanes_active_ = true;
+    for (unsigned index = 0; index < lanes_used_; ++index) {
+        lane& each = lanes_[index];
+        const engine_time wait = each.duration > 0 ? each.duration : 0;
+        const engine_time deadline = wait < never - now ? now + wait : never;
+        // Those without a deadline are the last ones in the list.
+        for (timer_link* link = each.timers.previous;
+             link != &each.timers && timer_of(*link).time_ == 0;
+             link = link->previous) {
+            timer_of(*link).time_ = deadline;
+        }
+    }
     while (!fresh_.is_empty_list()) {
-        timer& which = static_cast<timer&>(*fresh_.next);
+        timer& which = timer_of(*fresh_.next);
         which.unlink();
         which.time_ = which.time_ < never - now ? now + which.time_ : never;
         insert(which);
     }
     while (!fresh_absolute_.is_empty_list()) {
-        timer& which = static_cast<timer&>(*fresh_absolute_.next);
+        timer& which = timer_of(*fresh_absolute_.next);
         which.unlink();
         insert(which);
     }
@@ -32,7 +89,7 @@ void timer_wheel::absorb(engine_time now) noexcept {
 
 // The level is that of the highest digit (in base 64) in which the timer's tick differs from the
 // current one, so everything on a level fires before anything on the next.
-void timer_wheel::insert(timer& which) noexcept {
+void timer_queue::insert(timer& which) noexcept {
     const engine_time time = which.time_ > 0 ? which.time_ : 0;
     const std::uint64_t tick =
         (static_cast<std::uint64_t>(time) + (1U << tick_bits) - 1) >> tick_bits;
@@ -49,7 +106,7 @@ void timer_wheel::insert(timer& which) noexcept {
 }
 
 // Disarming leaves the marks of used slots behind; they are cleared here, when come across.
-timer_wheel::place timer_wheel::first_used() noexcept {
+timer_queue::place timer_queue::first_used() noexcept {
     while (levels_used_ != 0) {
         const unsigned level = static_cast<unsigned>(std::countr_zero(levels_used_));
         while (slots_used_[level] != 0) {
@@ -67,7 +124,7 @@ timer_wheel::place timer_wheel::first_used() noexcept {
     return {};
 }
 
-engine_time timer_wheel::next() noexcept {
+engine_time timer_queue::wheel_next() noexcept {
     if (!due_.is_empty_list()) {
         return 0;
     }
@@ -75,29 +132,60 @@ engine_time timer_wheel::next() noexcept {
     return first.level == levels ? never : static_cast<engine_time>(first.tick << tick_bits);
 }
 
-std::uint32_t timer_wheel::expire(engine_time now) noexcept {
+engine_time timer_queue::next() noexcept {
+    const lane* first = earliest_lane();
+    const engine_time in_wheel = wheel_next();
+    if (first == nullptr) {
+        return in_wheel;
+    }
+    const engine_time in_lane = timer_of(*first->timers.next).time_;
+    return in_lane < in_wheel ? in_lane : in_wheel;
+}
+
+std::uint32_t timer_queue::fire_first(timer_link& list) noexcept {
+    timer& which = timer_of(*list.next);
+    which.unlink();
+    which.fire_(which);
+    return 1;
+}
+
+// Fires one timer that is due, or opens the first used slot, whose tick has come.
+std::uint32_t timer_queue::advance_wheel() noexcept {
+    if (!due_.is_empty_list()) {
+        return fire_first(due_);
+    }
+    const place first = first_used();
+    elapsed_ = first.tick;
+    timer_link& slot = wheel_[first.level][first.slot];
+    while (!slot.is_empty_list()) {
+        timer& which = timer_of(*slot.next);
+        which.unlink();
+        insert(which); // Due now, or to a lower level.
+    }
+    return 0;
+}
+
+std::uint32_t timer_queue::expire(engine_time now) noexcept {
     std::uint32_t fired = 0;
-    const std::uint64_t target = static_cast<std::uint64_t>(now) >> tick_bits;
     for (;;) {
-        while (!due_.is_empty_list()) {
-            timer& which = static_cast<timer&>(*due_.next);
-            which.unlink();
-            ++fired;
-            which.fire_(which);
+        // What fires may arm and disarm, so everything is looked at anew. A timer armed by it has
+        // no deadline yet and ends its lane's part of this round.
+        lane* first = earliest_lane();
+        engine_time in_lane = never;
+        if (first != nullptr) {
+            in_lane = timer_of(*first->timers.next).time_;
         }
-        const place first = first_used();
-        if (first.level == levels || first.tick > target) {
+        const engine_time in_wheel = wheel_next();
+        if (in_wheel <= now && in_wheel <= in_lane) {
+            fired += advance_wheel();
+        } else if (in_lane <= now) {
+            fired += fire_first(first->timers);
+        } else {
             break;
         }
-        // Its own tick has come: what is due then fires, the rest moves to lower levels.
-        elapsed_ = first.tick;
-        timer_link& slot = wheel_[first.level][first.slot];
-        while (!slot.is_empty_list()) {
-            timer& which = static_cast<timer&>(*slot.next);
-            which.unlink();
-            insert(which);
-        }
     }
+    // Only now: until then the slots were found from where the wheel stood.
+    const std::uint64_t target = static_cast<std::uint64_t>(now) >> tick_bits;
     if (target > elapsed_) {
         elapsed_ = target;
     }

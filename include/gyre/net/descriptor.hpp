@@ -1,9 +1,9 @@
 #pragma once
 
 #include <gyre/net/endpoint.hpp>
+#include <gyre/operation/buffer.hpp>
 #include <gyre/result.hpp>
 #include <gyre/ring/domain.hpp>
-#include <gyre/scheduler/slot_table.hpp>
 
 #include <cstdint>
 #include <utility>
@@ -20,9 +20,9 @@ public:
     descriptor& operator=(descriptor&& other) noexcept;
     ~descriptor() { close_now(); }
 
-    bool is_open() const noexcept { return fd_ >= 0; }
+    bool is_open() const noexcept { return socket_.fd >= 0; }
     /// The number of the descriptor, -1 once closed. It stays owned by this object.
-    int native_handle() const noexcept { return fd_; }
+    int native_handle() const noexcept { return socket_.fd; }
 
     /// The local address; getsockname(2).
     result<endpoint> local_endpoint() const noexcept;
@@ -46,7 +46,7 @@ public:
 
 protected:
     descriptor() noexcept = default;
-    descriptor(int fd, detail::domain& home) noexcept : domain_(&home), fd_(fd) {}
+    descriptor(int fd, detail::domain& home) noexcept : domain_(&home) { socket_.fd = fd; }
 
     result<void>
     set_raw_option(int level, int name, const void* value, std::uint32_t size) noexcept;
@@ -58,9 +58,7 @@ protected:
     bool cancel_operations() noexcept;
 
     detail::domain* domain_ = nullptr;
-    detail::operation_id receiving_ = 0; // The one operation in flight per direction.
-    detail::operation_id sending_ = 0;
-    int fd_ = -1;
+    detail::socket_state socket_;
 
     friend class close_description;
 };

@@ -87,7 +87,7 @@ private:
 
     void prepare(detail::submission& entry) noexcept {
         entry.opcode = opcode;
-        entry.fd = listener_->fd_;
+        entry.fd = listener_->socket_.fd;
         entry.operation_flags = close_on_exec;
         if (peer_ != nullptr) {
             peer_size_ = static_cast<std::uint32_t>(endpoint::capacity());
@@ -108,7 +108,7 @@ private:
     void reclaim(std::int32_t result) const noexcept {
         detail::owned_fd(result, *listener_->domain_).reset();
     }
-    detail::operation_id* in_flight() const noexcept { return &listener_->receiving_; }
+    detail::operation_id* in_flight() const noexcept { return &listener_->socket_.receiving; }
 
     listener* listener_;
     endpoint* peer_;

@@ -30,7 +30,7 @@ private:
     bool begin(detail::run_loop&, std::int32_t&) const noexcept { return !buffer_.empty(); }
     void prepare(detail::submission& entry) const noexcept {
         entry.opcode = opcode;
-        entry.fd = stream_->fd_;
+        entry.fd = stream_->socket_.fd;
         entry.address = reinterpret_cast<std::uintptr_t>(buffer_.data() + received_);
         entry.length = detail::clamp_length(buffer_.size() - received_);
         entry.operation_flags = detail::message_waitall;
@@ -51,7 +51,7 @@ private:
         }
         return transfer(received_);
     }
-    detail::operation_id* in_flight() const noexcept { return &stream_->receiving_; }
+    detail::operation_id* in_flight() const noexcept { return &stream_->socket_.receiving; }
 
     stream* stream_;
     std::span<std::byte> buffer_;

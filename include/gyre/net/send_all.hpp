@@ -28,7 +28,7 @@ private:
     bool begin(detail::run_loop&, std::int32_t&) const noexcept { return !bytes_.empty(); }
     void prepare(detail::submission& entry) const noexcept {
         entry.opcode = opcode;
-        entry.fd = stream_->fd_;
+        entry.fd = stream_->socket_.fd;
         entry.address = reinterpret_cast<std::uintptr_t>(bytes_.data() + sent_);
         entry.length = detail::clamp_length(bytes_.size() - sent_);
         entry.operation_flags =
@@ -47,7 +47,7 @@ private:
         }
         return transfer(sent_);
     }
-    detail::operation_id* in_flight() const noexcept { return &stream_->sending_; }
+    detail::operation_id* in_flight() const noexcept { return &stream_->socket_.sending; }
 
     stream* stream_;
     std::span<const std::byte> bytes_;

@@ -83,7 +83,7 @@ public:
     /// \par Concurrency   One recv and one send may be in flight together on one stream.
     /// \par Kernel        5.6. IORING_OP_RECV; io_uring_prep_recv(3), recv(2).
     recv_operation recv(std::span<std::byte> buffer, int flags = 0) noexcept {
-        return recv_operation(fd_, receiving_, buffer, flags);
+        return recv_operation(socket_, buffer, flags);
     }
 
     /// The scatter form of `recv`: fills `buffers` one after the other.
@@ -91,7 +91,7 @@ public:
     /// \par Lifetime  `*this`, the list and the memory behind its elements outlive the suspension.
     /// \par Kernel    5.3. IORING_OP_RECVMSG; recvmsg(2).
     recv_scatter_operation recv(std::span<const mutable_buffer> buffers, int flags = 0) noexcept {
-        return recv_scatter_operation(fd_, receiving_, buffers, flags);
+        return recv_scatter_operation(socket_, buffers, flags);
     }
 
     /// Receives what is there, without waiting and without a scheduler.
@@ -115,14 +115,14 @@ public:
     /// \par Lifetime      `*this` and the memory behind `buffer` outlive the suspension.
     /// \par Kernel        5.6. IORING_OP_SEND; io_uring_prep_send(3), send(2).
     send_operation send(std::span<const std::byte> buffer, int flags = 0) noexcept {
-        return send_operation(fd_, sending_, buffer, flags | detail::message_nosignal);
+        return send_operation(socket_, buffer, flags | detail::message_nosignal);
     }
 
     /// The gather form of `send`: sends `buffers` one after the other.
     ///
     /// \par Kernel  5.3. IORING_OP_SENDMSG; sendmsg(2).
     send_gather_operation send(std::span<const const_buffer> buffers, int flags = 0) noexcept {
-        return send_gather_operation(fd_, sending_, buffers, flags | detail::message_nosignal);
+        return send_gather_operation(socket_, buffers, flags | detail::message_nosignal);
     }
 
     /// Ends one direction, or both, of the conversation; shutdown(2). Does not wait. The peer reads
@@ -235,6 +235,7 @@ namespace detail {
 class close_awaiter final : public pending, private timer {
 public:
     using result_type = result<void>;
+    static constexpr bool never_refused = true;
 
     explicit close_awaiter(close_description& description) noexcept
         : pending(kind_of), timer(&look_again), description_(description) {}

@@ -2,6 +2,7 @@
 
 #include <gyre/error.hpp>
 #include <gyre/result.hpp>
+#include <gyre/scheduler/slot_table.hpp>
 
 #include <climits>
 #include <cstddef>
@@ -33,6 +34,13 @@ struct const_buffer {
 };
 
 namespace detail {
+
+/// What operations need of the socket that they work on; lives in the socket's owner.
+struct socket_state {
+    int fd = -1;
+    operation_id receiving = 0; ///< The one operation in flight per direction, 0 for none.
+    operation_id sending = 0;
+};
 
 /// The system's `struct msghdr`, whose header is heavy; lib/operation/layout.cpp asserts that the
 /// two agree.

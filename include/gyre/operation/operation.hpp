@@ -89,7 +89,7 @@ private:
         submission& entry = loop_->prepare(*this);
         description_.prepare(entry);
         entry.ioprio |= poll_first;
-        note(loop_->id_of(slot_));
+        note(entry.user_data);
     }
 
     void note(operation_id id) noexcept {

@@ -18,10 +18,9 @@ public:
     using awaiter = detail::operation_awaiter<recv_operation>;
     using result_type = result<std::size_t>;
 
-    recv_operation(
-        int fd, detail::operation_id& in_flight, std::span<std::byte> buffer, int flags
-    ) noexcept
-        : buffer_(buffer), in_flight_(&in_flight), fd_(fd), flags_(flags) {
+    recv_operation(detail::socket_state& socket, std::span<std::byte> buffer, int flags) noexcept
+        : socket_(&socket), buffer_(buffer.data()), length_(detail::clamp_length(buffer.size())),
+          flags_(flags) {
         GYRE_ASSERT(!buffer.empty(), "recv needs room for at least one byte");
     }
 
@@ -33,20 +32,20 @@ private:
 
     void prepare(detail::submission& entry) const noexcept {
         entry.opcode = opcode;
-        entry.fd = fd_;
-        entry.address = reinterpret_cast<std::uintptr_t>(buffer_.data());
-        entry.length = detail::clamp_length(buffer_.size());
+        entry.fd = socket_->fd;
+        entry.address = reinterpret_cast<std::uintptr_t>(buffer_);
+        entry.length = length_;
         entry.operation_flags = static_cast<std::uint32_t>(flags_);
     }
     bool again(std::int32_t result) const noexcept {
         return result == -EAGAIN && (flags_ & detail::message_dontwait) == 0;
     }
     static result_type take(std::int32_t result) noexcept { return detail::size_or_error(result); }
-    detail::operation_id* in_flight() const noexcept { return in_flight_; }
+    detail::operation_id* in_flight() const noexcept { return &socket_->receiving; }
 
-    std::span<std::byte> buffer_;
-    detail::operation_id* in_flight_;
-    int fd_;
+    detail::socket_state* socket_;
+    std::byte* buffer_;
+    std::uint32_t length_;
     int flags_;
 };
 
@@ -58,9 +57,9 @@ public:
     using result_type = result<std::size_t>;
 
     recv_scatter_operation(
-        int fd, detail::operation_id& in_flight, std::span<const mutable_buffer> buffers, int flags
+        detail::socket_state& socket, std::span<const mutable_buffer> buffers, int flags
     ) noexcept
-        : in_flight_(&in_flight), fd_(fd), flags_(flags) {
+        : socket_(&socket), flags_(flags) {
         message_.buffers = buffers.data();
         message_.buffer_count = buffers.size();
     }
@@ -73,7 +72,7 @@ private:
 
     void prepare(detail::submission& entry) noexcept {
         entry.opcode = opcode;
-        entry.fd = fd_;
+        entry.fd = socket_->fd;
         entry.address = reinterpret_cast<std::uintptr_t>(&message_);
         entry.length = 1;
         entry.operation_flags = static_cast<std::uint32_t>(flags_);
@@ -82,11 +81,10 @@ private:
         return result == -EAGAIN && (flags_ & detail::message_dontwait) == 0;
     }
     static result_type take(std::int32_t result) noexcept { return detail::size_or_error(result); }
-    detail::operation_id* in_flight() const noexcept { return in_flight_; }
+    detail::operation_id* in_flight() const noexcept { return &socket_->receiving; }
 
     detail::message_header message_;
-    detail::operation_id* in_flight_;
-    int fd_;
+    detail::socket_state* socket_;
     int flags_;
 };
 

@@ -55,12 +55,12 @@ protected:
     }
 
     friend class run_loop;
-    waiter* told_ = nullptr;
-    run_loop* loop_ = nullptr;
-    operation* next_again_ = nullptr;
-    std::uint32_t slot_ = slot_table::none;
-    std::int32_t result_ = 0;
-    std::uint32_t completion_flags_ = 0;
+    // Set when it starts and not before: there is one of these for each await.
+    waiter* told_;
+    run_loop* loop_;
+    operation* next_again_;
+    std::uint32_t slot_;
+    std::int32_t result_;
     operation_state state_ = operation_state::idle;
     bool cancel_wanted_ = false;
     bool taken_ = false;
@@ -163,9 +163,9 @@ public:
     // Timers.
 
     void arm_after(timer& which, engine_time duration) noexcept {
-        wheel_.arm_after(which, duration);
+        timers_.arm_after(which, duration);
     }
-    void arm_at(timer& which, engine_time deadline) noexcept { wheel_.arm_at(which, deadline); }
+    void arm_at(timer& which, engine_time deadline) noexcept { timers_.arm_at(which, deadline); }
     engine_time now() const noexcept { return engine_->now(); }
 
     // Driving.
@@ -207,7 +207,7 @@ private:
     class current_guard;
 
     void run_ready() noexcept;
-    void drive(frame& first) noexcept;
+    void conclude() noexcept;
     void reap() noexcept;
     void dispatch(const completion& which) noexcept;
     void dispatch_tagged(const completion& which) noexcept;
@@ -223,7 +223,7 @@ private:
     std::unique_ptr<engine> engine_;
     frame* ready_head_ = nullptr;
     frame** ready_tail_ = &ready_head_;
-    std::size_t ready_count_ = 0;
+    std::uint32_t ready_count_ = 0;
     frame* running_ = nullptr;
     frame* run_next_ = nullptr;
     frame* finished_ = nullptr;
@@ -236,7 +236,7 @@ private:
     std::uint32_t missed_ = slot_table::none;
     operation* again_ = nullptr;
     scheduler_counters counters_;
-    timer_wheel wheel_;
+    timer_queue timers_;
 
     struct retry_timer : timer {
         explicit retry_timer(run_loop& owner) noexcept;

@@ -49,12 +49,14 @@ public:
     }
 
     /// Ends the slot's operation. A slot that a list of cancels still links is freed by that list.
-    void release(std::uint32_t index) noexcept {
-        slot& ended = slots_[index];
+    void release(slot& ended, std::uint32_t index) noexcept {
         ended.target = nullptr;
         ++ended.generation;
         --used_;
-        if (ended.cancel == cancel_state::none || ended.cancel == cancel_state::sent) {
+        if (ended.cancel == cancel_state::none) [[likely]] {
+            ended.link = free_;
+            free_ = index;
+        } else if (ended.cancel == cancel_state::sent) {
             free(index);
         }
     }

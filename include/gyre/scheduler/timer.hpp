@@ -45,46 +45,65 @@ public:
     }
 
 private:
-    friend class timer_wheel;
+    friend class timer_queue;
     fire_function* fire_;
-    engine_time time_ = 0; // A duration until the wheel has seen the clock, then the deadline.
+    engine_time time_; // The deadline; 0 in a lane until the queue has seen the clock.
 };
 
-/// A hierarchical timing wheel of eight levels with 64 slots each. A tick is 2^18 ns, about a
-/// quarter of a millisecond: a timer fires in the tick after its deadline, so never early.
+/// All timers of a loop.
 ///
-/// Arming reads no clock. A timer armed during a turn waits in a list of its own until `absorb`,
-/// once a turn, starts all of them at one reading that is not before their arming; most timeouts
-/// around operations that end at once never reach the wheel.
-class timer_wheel {
+/// Most timeouts of a program share a few durations. Each of those has a *lane*: a list in the
+/// order of arming, which is the order of deadlines, so that arming is an append and only the first
+/// of each lane is ever looked at. Other durations, and points in time, go to a hierarchical timing
+/// wheel of eight levels with 64 slots each, whose tick is 2^18 ns, about a quarter of a
+/// millisecond; there a timer fires in the tick after its deadline.
+///
+/// Arming reads no clock. A timer armed during a turn gets its deadline in `absorb`, once a turn,
+/// from one reading that is not before its arming: it never fires early, and one that is disarmed
+/// within its turn costs two list operations.
+class timer_queue {
 public:
-    explicit timer_wheel(engine_time now) noexcept;
-    timer_wheel(const timer_wheel&) = delete;
-    timer_wheel& operator=(const timer_wheel&) = delete;
+    explicit timer_queue(engine_time now) noexcept;
+    timer_queue(const timer_queue&) = delete;
+    timer_queue& operator=(const timer_queue&) = delete;
 
     void arm_after(timer& which, engine_time duration) noexcept {
-        which.time_ = duration;
-        which.insert_before(fresh_);
+        lane* taken = last_lane_;
+        if (taken->duration != duration) [[unlikely]] {
+            taken = lane_for(duration);
+            if (taken == nullptr) {
+                which.time_ = duration;
+                which.insert_before(fresh_);
+                has_fresh_ = true;
+                return;
+            }
+            last_lane_ = taken;
+        }
+        which.time_ = 0;
+        which.insert_before(taken->timers);
+        has_fresh_ = true;
     }
     void arm_at(timer& which, engine_time deadline) noexcept {
         which.time_ = deadline;
         which.insert_before(fresh_absolute_);
+        has_fresh_ = true;
     }
 
     /// True while `absorb` has something to do.
-    bool has_fresh() const noexcept {
-        return !fresh_.is_empty_list() || !fresh_absolute_.is_empty_list();
-    }
+    bool has_fresh() const noexcept { return has_fresh_; }
     void absorb(engine_time now) noexcept;
 
-    /// True if the wheel may hold a timer.
-    bool may_expire() const noexcept { return levels_used_ != 0 || !due_.is_empty_list(); }
+    /// False if there is nothing that `expire` could fire.
+    bool may_expire() const noexcept {
+        return lanes_active_ || levels_used_ != 0 || !due_.is_empty_list();
+    }
 
     /// When `expire` should be called next: not after the earliest deadline's tick; `never` without
-    /// timers.
+    /// timers. To be asked after `absorb`.
     engine_time next() noexcept;
 
-    /// Fires every timer whose deadline is not after `now`. Returns how many.
+    /// Fires every timer whose deadline is not after `now`, in the order of deadlines as far as the
+    /// wheel knows it. Returns how many.
     std::uint32_t expire(engine_time now) noexcept;
 
 private:
@@ -92,18 +111,34 @@ private:
     static constexpr unsigned slot_bits = 6;
     static constexpr unsigned slots = 1U << slot_bits;
     static constexpr unsigned levels = 8;
+    static constexpr unsigned lanes_max = 8;
 
+    struct lane {
+        engine_time duration = -1;
+        timer_link timers;
+    };
     struct place {
         unsigned level = levels;
         unsigned slot = 0;
         std::uint64_t tick = 0; // The first tick of the slot.
     };
 
+    static timer& timer_of(timer_link& link) noexcept { return static_cast<timer&>(link); }
+    lane* lane_for(engine_time duration) noexcept;
+    lane* earliest_lane() noexcept;
     void insert(timer& which) noexcept;
     place first_used() noexcept;
+    engine_time wheel_next() noexcept;
+    std::uint32_t advance_wheel() noexcept;
+    std::uint32_t fire_first(timer_link& list) noexcept;
 
-    std::uint64_t elapsed_; // All ticks up to and including this one are done.
+    lane* last_lane_;
+    unsigned lanes_used_ = 1; // Those behind were never needed.
+    bool has_fresh_ = false;
+    bool lanes_active_ = false; // Some timer in a lane had a deadline when last looked at.
     std::uint32_t levels_used_ = 0;
+    std::uint64_t elapsed_; // All ticks of the wheel up to and including this one are done.
+    lane lanes_[lanes_max];
     std::uint64_t slots_used_[levels] = {};
     timer_link fresh_;
     timer_link fresh_absolute_;

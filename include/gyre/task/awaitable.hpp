@@ -72,6 +72,9 @@ private:
             loop.make_ready(self);
             return true;
         }
+        if constexpr (requires { Awaiter::never_refused; }) {
+            return false;
+        }
         if (self.context.stop->canceled()) {
             loop.count_refusal(self);
         } else if (!loop.streak_is_over()) {

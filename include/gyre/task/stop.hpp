@@ -55,13 +55,18 @@ public:
     }
     result_type take() {
         result_type outcome = inner_.take();
-        if (stopped_ && is_canceled(traits::error(outcome))) {
-            traits::replace_error(outcome, make_error_code(errc::stopped));
+        if (stopped_) [[unlikely]] {
+            read_as_stopped(outcome);
         }
         return outcome;
     }
 
 private:
+    [[gnu::noinline]] static void read_as_stopped(result_type& outcome) {
+        if (is_canceled(traits::error(outcome))) {
+            traits::replace_error(outcome, make_error_code(errc::stopped));
+        }
+    }
     static pending* request(pending& base, stop_level level) noexcept {
         auto& self = static_cast<idle_awaiter&>(base);
         if (!self.stop_.raise(stop_level::cancel)) {

@@ -47,8 +47,8 @@ public:
     result_type take() {
         if constexpr (traits::can_fail) {
             outcome inner = inner_.take();
-            if (expired_ && is_canceled(traits::error(inner))) {
-                traits::replace_error(inner, make_error_code(errc::timed_out));
+            if (expired_) [[unlikely]] {
+                read_as_timeout(inner);
             }
             return inner;
         } else if constexpr (std::is_void_v<outcome>) {
@@ -60,6 +60,11 @@ public:
     }
 
 private:
+    [[gnu::noinline]] static void read_as_timeout(result_type& inner) {
+        if (is_canceled(traits::error(inner))) {
+            traits::replace_error(inner, make_error_code(errc::timed_out));
+        }
+    }
     static void inner_done(waiter& base) noexcept {
         auto& self = static_cast<with_timeout_awaiter&>(base);
         self.disarm();
