@@ -1,0 +1,399 @@
+// uring_echo.cpp: sends every byte back; written by hand on liburing, as the measure for gyre.
+//
+// It asks the kernel for what gyre asks it for, so that the two differ in user space only: the same
+// ring flags and sizes, a registered ring descriptor, single-shot accept, recv and send, one enter
+// per turn that submits and waits. Nothing else is in it: no timeouts, no cancellation, a
+// connection is an int and a buffer, and nothing is allocated per request.
+//
+// Run: uring_echo --listen 127.0.0.1:7000 [--report]   Needs: Linux 5.11; 6.1 for the flags of
+// gyre.
+
+#include <liburing.h>
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <csignal>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace {
+
+// What the headers of liburing 2.3 lack: Linux 6.15.
+constexpr unsigned enter_no_iowait = 1U << 7;
+constexpr unsigned feature_no_iowait = 1U << 17;
+
+constexpr unsigned submission_entries = 256;
+constexpr unsigned completion_entries = 4096;
+
+enum class kind : unsigned { accept, recv, send, signal };
+
+struct completion {
+    std::uint64_t user_data;
+    int res;
+};
+
+struct connection {
+    std::array<std::byte, 4096> buffer;
+    int length = 0; // what is to be sent
+    int sent = 0;   // and has been
+    unsigned generation = 0;
+};
+
+[[noreturn]] void fail(const char* what, int error) {
+    std::fprintf(stderr, "uring_echo: %s: %s\n", what, std::strerror(error));
+    std::exit(1);
+}
+
+// Names an operation by its kind, its descriptor and, where that is a connection, which of the
+// connections that had this number: a late completion cannot hit a successor.
+constexpr std::uint64_t user_data(kind what, int fd, unsigned generation = 0) {
+    return static_cast<std::uint64_t>(generation) << 32U |
+           static_cast<std::uint64_t>(static_cast<unsigned>(fd)) << 2U |
+           static_cast<std::uint64_t>(what);
+}
+
+class echo_server {
+public:
+    echo_server(int listener, int signals) : listener_(listener), signals_(signals) {
+        set_up_ring();
+        connections_.resize(1024);
+        watch_signals();
+        accept();
+    }
+
+    echo_server(const echo_server&) = delete;
+    echo_server& operator=(const echo_server&) = delete;
+
+    ~echo_server() { io_uring_queue_exit(&ring_); }
+
+    void run() {
+        while (!stopping_) {
+            enter(1);
+            // Completions are copied out and their places given back before any is acted upon, as
+            // gyre does: a handler that finds the submission queue full enters the kernel, which
+            // may then complete more.
+            unsigned count = 0;
+            do {
+                count = reap();
+                for (unsigned index = 0; index < count; ++index) {
+                    complete(reaped_[index]);
+                }
+            } while (count == reaped_.size());
+        }
+    }
+
+    void report() const {
+        std::printf(
+            "enters=%llu\nsubmissions=%llu\ncompletions=%llu\nrequests=%llu\n"
+            "bytes_received=%llu\nbytes_sent=%llu\n",
+            enters_,
+            submissions_,
+            completions_,
+            requests_,
+            bytes_received_,
+            bytes_sent_
+        );
+    }
+
+private:
+    void set_up_ring() {
+        // The flag ladder of gyre: 6.1, then 6.0, then 5.19, then what 5.11 has.
+        constexpr std::array<unsigned, 4> ladder = {
+            IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG |
+                IORING_SETUP_SUBMIT_ALL,
+            IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG |
+                IORING_SETUP_SUBMIT_ALL,
+            IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL,
+            0,
+        };
+        int error = 0;
+        for (unsigned flags : ladder) {
+            io_uring_params parameters = {};
+            parameters.flags = flags | IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE;
+            parameters.cq_entries = completion_entries;
+            error = io_uring_queue_init_params(submission_entries, &ring_, &parameters);
+            if (error != -EINVAL) {
+                break;
+            }
+        }
+        if (error < 0) {
+            fail("io_uring_setup", -error);
+        }
+        enter_flags_ = IORING_ENTER_GETEVENTS;
+        if (io_uring_register_ring_fd(&ring_) == 1) {
+            enter_flags_ |= IORING_ENTER_REGISTERED_RING;
+        }
+        if ((ring_.features & feature_no_iowait) != 0) {
+            enter_flags_ |= enter_no_iowait;
+        }
+        // liburing cannot be told to pass NO_IOWAIT before 2.10, so the submission queue is flushed
+        // here. The index array maps every slot to itself once, as later liburings do; it is absent
+        // where liburing chose a ring without one.
+        if (ring_.sq.array != nullptr) {
+            for (unsigned index = 0; index < ring_.sq.ring_entries; ++index) {
+                ring_.sq.array[index] = index;
+            }
+        }
+    }
+
+    void enter(unsigned wait) {
+        unsigned count = ring_.sq.sqe_tail - submitted_;
+        io_uring_smp_store_release(ring_.sq.ktail, ring_.sq.sqe_tail);
+        int taken = io_uring_enter(
+            static_cast<unsigned>(ring_.enter_ring_fd), count, wait, enter_flags_, nullptr
+        );
+        ++enters_;
+        if (taken >= 0) {
+            submitted_ += static_cast<unsigned>(taken);
+        } else if (taken != -EINTR && taken != -EAGAIN && taken != -EBUSY) {
+            fail("io_uring_enter", -taken);
+        }
+    }
+
+    unsigned reap() {
+        unsigned head = 0;
+        unsigned count = 0;
+        io_uring_cqe* cqe = nullptr;
+        io_uring_for_each_cqe(&ring_, head, cqe) {
+            reaped_[count] = {.user_data = cqe->user_data, .res = cqe->res};
+            if (++count == reaped_.size()) {
+                break;
+            }
+        }
+        io_uring_cq_advance(&ring_, count);
+        completions_ += count;
+        return count;
+    }
+
+    io_uring_sqe* next_submission() {
+        io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
+        while (sqe == nullptr) [[unlikely]] {
+            enter(0);
+            sqe = io_uring_get_sqe(&ring_);
+        }
+        ++submissions_;
+        return sqe;
+    }
+
+    // A poll, not a read: every signal that a debugger or tracer raises in this process wakes the
+    // waiters of a signalfd(2), and a read that was woken in vain often enough fails.
+    void watch_signals() {
+        io_uring_sqe* sqe = next_submission();
+        io_uring_prep_poll_add(sqe, signals_, POLLIN);
+        sqe->user_data = user_data(kind::signal, signals_);
+    }
+
+    void accept() {
+        io_uring_sqe* sqe = next_submission();
+        io_uring_prep_accept(sqe, listener_, nullptr, nullptr, SOCK_CLOEXEC);
+        sqe->user_data = user_data(kind::accept, listener_);
+    }
+
+    void recv(int fd, connection& peer) {
+        io_uring_sqe* sqe = next_submission();
+        io_uring_prep_recv(sqe, fd, peer.buffer.data(), peer.buffer.size(), 0);
+        sqe->user_data = user_data(kind::recv, fd, peer.generation);
+    }
+
+    void send(int fd, connection& peer) {
+        io_uring_sqe* sqe = next_submission();
+        io_uring_prep_send(
+            sqe,
+            fd,
+            peer.buffer.data() + peer.sent,
+            static_cast<std::size_t>(peer.length - peer.sent),
+            MSG_WAITALL
+        );
+        sqe->user_data = user_data(kind::send, fd, peer.generation);
+    }
+
+    void complete(const completion& done) {
+        int fd = static_cast<int>((done.user_data & 0xffffffffU) >> 2U);
+        switch (static_cast<kind>(done.user_data & 3U)) {
+        case kind::recv:
+            if (connection* peer = find(fd, done)) {
+                received(fd, *peer, done.res);
+            }
+            return;
+        case kind::send:
+            if (connection* peer = find(fd, done)) {
+                sent(fd, *peer, done.res);
+            }
+            return;
+        case kind::accept:
+            open(done.res);
+            return;
+        case kind::signal:
+            stopping_ = true;
+            return;
+        }
+    }
+
+    connection* find(int fd, const completion& done) {
+        connection* peer = connections_[static_cast<std::size_t>(fd)].get();
+        return peer->generation == done.user_data >> 32U ? peer : nullptr;
+    }
+
+    void received(int fd, connection& peer, int outcome) {
+        if (outcome <= 0) {
+            close(fd, peer);
+            return;
+        }
+        bytes_received_ += static_cast<unsigned>(outcome);
+        peer.length = outcome;
+        peer.sent = 0;
+        send(fd, peer);
+    }
+
+    void sent(int fd, connection& peer, int outcome) {
+        if (outcome <= 0) {
+            close(fd, peer);
+            return;
+        }
+        bytes_sent_ += static_cast<unsigned>(outcome);
+        peer.sent += outcome;
+        // MSG_WAITALL makes the kernel go on by itself; an error can cut a send short all the
+        // same, and shows when the rest is sent.
+        if (peer.sent < peer.length) {
+            send(fd, peer);
+            return;
+        }
+        ++requests_;
+        recv(fd, peer);
+    }
+
+    static void close(int fd, connection& peer) {
+        ++peer.generation;
+        ::close(fd);
+    }
+
+    void open(int fd) {
+        accept();
+        if (fd < 0) {
+            if (fd != -ECONNABORTED) {
+                fail("accept", -fd);
+            }
+            return;
+        }
+        auto index = static_cast<std::size_t>(fd);
+        if (index >= connections_.size()) {
+            connections_.resize(index * 2);
+        }
+        // The kernel hands out the lowest free number, so a buffer is found again by its next user.
+        if (!connections_[index]) {
+            connections_[index] = std::make_unique<connection>();
+        }
+        recv(fd, *connections_[index]);
+    }
+
+    io_uring ring_ = {};
+    unsigned enter_flags_ = 0;
+    unsigned submitted_ = 0;
+    int listener_;
+    int signals_;
+    bool stopping_ = false;
+    unsigned long long enters_ = 0;
+    unsigned long long submissions_ = 0;
+    unsigned long long completions_ = 0;
+    unsigned long long requests_ = 0;
+    unsigned long long bytes_received_ = 0;
+    unsigned long long bytes_sent_ = 0;
+    std::array<completion, submission_entries> reaped_ = {};
+    std::vector<std::unique_ptr<connection>> connections_; // by descriptor
+};
+
+int listen_on(const char* host, unsigned short port) {
+    int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in address = {};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(port);
+    if (::inet_pton(AF_INET, host, &address.sin_addr) != 1) {
+        fail(host, EINVAL);
+    }
+    int on = 1;
+    // Accepted sockets inherit both.
+    ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
+        ::listen(fd, SOMAXCONN) != 0) {
+        fail("listen", errno);
+    }
+    socklen_t size = sizeof address;
+    ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
+    std::printf("listening on %s:%u\n", host, static_cast<unsigned>(ntohs(address.sin_port)));
+    std::fflush(stdout);
+    return fd;
+}
+
+int signals_to_end() {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    ::sigprocmask(SIG_BLOCK, &set, nullptr);
+    int fd = ::signalfd(-1, &set, SFD_CLOEXEC);
+    if (fd < 0) {
+        fail("signalfd", errno);
+    }
+    return fd;
+}
+
+int usage() {
+    std::fputs("usage: uring_echo --listen ADDRESS:PORT [--report]\n", stderr);
+    return 2;
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    std::string host;
+    unsigned short port = 0;
+    bool with_report = false;
+    for (int index = 1; index < argc; ++index) {
+        std::string_view option = argv[index];
+        if (option == "--report") {
+            with_report = true;
+        } else if (option == "--listen" && index + 1 < argc) {
+            std::string_view where = argv[++index];
+            std::size_t colon = where.rfind(':');
+            if (colon == std::string_view::npos) {
+                return usage();
+            }
+            const char* end = where.data() + where.size();
+            auto parsed = std::from_chars(where.data() + colon + 1, end, port);
+            if (parsed.ec != std::errc() || parsed.ptr != end) {
+                return usage();
+            }
+            host = where.substr(0, colon);
+        } else {
+            return usage();
+        }
+    }
+    if (host.empty()) {
+        return usage();
+    }
+    int signals = signals_to_end();
+    echo_server server(listen_on(host.c_str(), port), signals);
+    server.run();
+    if (with_report) {
+        server.report();
+    }
+    return 0;
+}
