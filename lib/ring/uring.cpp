@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <string>
 
 #include <fcntl.h>
 #include <liburing.h>
@@ -206,6 +207,7 @@ void uring_engine::set_up(const engine_options& options) {
     unsigned submissions_wanted = options.submission_entries;
     unsigned completions_wanted = options.completion_entries;
     int error = -EINVAL;
+    bool smaller = false;
     for (;;) {
         for (const rung& step : ladder) {
             bool allowed = true;
@@ -234,6 +236,14 @@ void uring_engine::set_up(const engine_options& options) {
                     report_.kernel_features = ring_.features;
                     report_.submission_entries = params.sq_entries;
                     report_.completion_entries = params.cq_entries;
+                    if (smaller) {
+                        log(log_level::warning,
+                            "io_uring_setup: only smaller rings of " +
+                                std::to_string(params.sq_entries) + " and " +
+                                std::to_string(params.cq_entries) +
+                                " entries fit the locked-memory limit (RLIMIT_MEMLOCK); raise it "
+                                "with ulimit -l");
+                    }
                     constexpr unsigned required = uapi::feat_ext_arg | uapi::feat_nodrop |
                                                   uapi::feat_fast_poll | uapi::feat_submit_stable;
                     if ((ring_.features & required) != required) {
@@ -258,6 +268,7 @@ void uring_engine::set_up(const engine_options& options) {
         if (error == -ENOMEM && submissions_wanted > 8) {
             submissions_wanted = submissions_wanted > 64 ? 64 : 8;
             completions_wanted = submissions_wanted * 8;
+            smaller = true;
             continue;
         }
         throw_error(errno_code(-error), "io_uring_setup", setup_help(-error));

@@ -97,10 +97,10 @@ void run_loop::step(bool may_wait) noexcept {
     const current_guard guard(*this);
 
     ++counters_.turns;
+    queue_cancels(); // May reap, and so make frames ready and arm timers.
     if (timers_.has_fresh()) {
         timers_.absorb(engine_->now());
     }
-    queue_cancels(); // May reap, and so make frames ready.
     bool waits = may_wait && ready_head_ == nullptr && again_ == nullptr;
     waits = waits && mailbox_->fall_asleep();
     enter(waits ? 1 : 0, waits && timers_.may_expire() ? timers_.next() : never);
@@ -152,6 +152,7 @@ void run_loop::run_ready() noexcept {
         hops_ = 0;
         do {
             ++resumed;
+            ++hops_;
             next->ready = false;
             if (!next->abandoned) [[likely]] {
                 next->awaiting = nullptr;

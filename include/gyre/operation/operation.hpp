@@ -64,6 +64,7 @@ public:
             return true;
         }
         if constexpr (requires { description_.begin(*loop_, result_); }) {
+            result_ = 0;
             if (!description_.begin(*loop_, result_)) {
                 state_ = operation_state::done;
                 return true;

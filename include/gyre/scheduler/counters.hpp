@@ -28,12 +28,12 @@ struct scheduler_counters {
     std::uint64_t timers_fired = 0;
     std::uint64_t wakes = 0;             ///< Wake-ups by other threads that arrived.
     std::uint64_t posts = 0;             ///< Functions posted to this scheduler that ran.
-    std::uint64_t refusals = 0;          ///< Operations refused since their scope was canceled.
+    std::uint64_t refusals = 0;          ///< Awaits that ended at once in a canceled scope.
     std::uint64_t cancels_found = 0;     ///< Cancels that ended their target.
-    std::uint64_t cancels_running = 0;   ///< EALREADY: the target was ending by itself.
+    std::uint64_t cancels_running = 0;   ///< EALREADY: the target was being executed; asked again.
     std::uint64_t cancels_late = 0;      ///< ENOENT: the target had completed.
     std::uint64_t cancels_missed = 0;    ///< ENOENT, yet the target was in flight: tried again.
-    std::uint64_t forced_drains = 0;     ///< Operations destroyed while in flight.
+    std::uint64_t forced_drains = 0;     ///< Operations destroyed, or closed, while in flight.
     std::uint64_t reclaimed = 0;         ///< Results that nobody took and that were given back.
     std::uint64_t stray_completions = 0; ///< Completions of operations that had ended.
     std::uint64_t slots = 0;             ///< The size of the operation table.

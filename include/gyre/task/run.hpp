@@ -1,5 +1,6 @@
 #pragma once
 
+#include <gyre/detail/assert.hpp>
 #include <gyre/scheduler/scheduler.hpp>
 #include <gyre/task/scope.hpp>
 #include <gyre/task/task.hpp>
@@ -19,6 +20,10 @@ public:
     explicit main_task(task<T>& from) noexcept : waiter(&done), awaiter_(from) {}
 
     T run(scheduler& on) {
+        GYRE_ASSERT_ALWAYS(
+            run_loop::current() == nullptr,
+            "a task awaits others instead of calling run: the loop that runs it would stand still"
+        );
         run_loop& loop = loop_of(on);
         scope_core& all = root_of(loop);
         all.body = &awaiter_;
@@ -56,12 +61,14 @@ auto run(const scheduler_options& options, Callable&& callable, Args&&... args) 
     return detail::main_task(made).run(on);
 }
 
+/// The same with default options.
 template <class Callable, class... Args>
     requires detail::yields_task<Callable, Args...>
 auto run(Callable&& callable, Args&&... args) {
     return run(scheduler_options(), std::forward<Callable>(callable), std::forward<Args>(args)...);
 }
 
+/// Runs a task that was made before.
 template <class T>
 T run(task<T>&& main, const scheduler_options& options = {}) {
     return run(options, detail::ready_made<T>(std::move(main)));
