@@ -8,10 +8,13 @@
 
 #include <gyre/gyre.hpp>
 
+#include <cerrno>
 #include <chrono>
 #include <cinttypes>
+#include <cstddef>
 #include <cstdio>
 #include <deque>
+#include <ratio>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -149,7 +152,7 @@ gyre::task<int> run_load(settings chosen) {
         for (samples::load_session& each : sessions) {
             running.spawn(drive, &each, started + chosen.duration, &failures);
         }
-        co_await running.join();
+        co_return; // with_scope waits for all of them.
     };
     co_await gyre::with_scope(all);
 

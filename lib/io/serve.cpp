@@ -120,6 +120,7 @@ task<result<void>> accept_from(
     listener& from, scope_core& into, session_source& sessions, std::size_t connections_max
 ) {
     std::chrono::milliseconds pause = shortest_pause;
+    std::optional<clock::time_point> told_at; // One line in 10 s, however often it comes.
     for (;;) {
         while (into.count() >= connections_max) {
             const auto room = co_await idle(child_end(into));
@@ -137,7 +138,11 @@ task<result<void>> accept_from(
                     co_return result<void>();
                 }
             }
-            sessions.start(into, *std::move(accepted));
+            try {
+                sessions.start(into, *std::move(accepted));
+            } catch (...) {
+                into.sink->failed(std::current_exception());
+            }
             continue;
         }
         const std::error_code error = accepted.error();
@@ -151,7 +156,9 @@ task<result<void>> accept_from(
             co_return error;
         }
         // The connection stays in the backlog, so accepting again at once would only spin.
-        if (pause == shortest_pause) {
+        const clock::time_point now = clock::now();
+        if (!told_at || now - *told_at >= std::chrono::seconds(10)) {
+            told_at = now;
             log(log_level::warning,
                 "serve: accept: " + describe(error) + "; waiting for sessions to end");
         }
@@ -191,16 +198,20 @@ task<> serve_from(std::span<listener> from, session_source& sessions, serve_opti
         session_scope.sink = &errors;
 
         // Accept until a signal or a stop from above, or until accepting fails for good.
+        std::size_t accepting_on = 0;
         auto accepting = [&](scope& acceptors) -> task<result<void>> {
             for (listener& each : from) {
-                acceptors.spawn(
-                    [&](listener* source) {
-                        return accept_from(
-                            *source, session_scope, sessions, options.connections_max
-                        );
-                    },
-                    &each
-                );
+                ++accepting_on;
+                auto accept = [&, source = &each]() -> task<result<void>> {
+                    const auto over = co_await accept_from(
+                        *source, session_scope, sessions, options.connections_max
+                    );
+                    if (--accepting_on == 0) { // All closed by others: no signal to wait for.
+                        acceptors.request_stop();
+                    }
+                    co_return over;
+                };
+                acceptors.spawn(accept);
             }
             if (stop_signals) {
                 const auto arrived = co_await idle(stop_signals->next());

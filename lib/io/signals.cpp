@@ -1,7 +1,8 @@
 #include <gyre/io/signals.hpp>
 
 #include <gyre/error.hpp>
-#include <gyre/operation/op.hpp>
+#include <gyre/operation/buffer.hpp>
+#include <gyre/operation/operation.hpp>
 #include <gyre/task/or_return.hpp>
 
 #include <cerrno>
@@ -33,9 +34,41 @@ int make_signalfd(std::initializer_list<int> numbers, std::array<std::uint64_t, 
     }
     sigset_t before;
     pthread_sigmask(SIG_BLOCK, &wanted, &before);
-    std::memcpy(previous.data(), &before, sizeof before);
+    // What this one has blocked, and what it will unblock: others keep theirs.
+    for (const int number : numbers) {
+        if (sigismember(&before, number) == 1) {
+            sigdelset(&wanted, number);
+        }
+    }
+    std::memcpy(previous.data(), &wanted, sizeof wanted);
     return fd;
 }
+
+// A poll that the descriptor knows of, so that its end ends the wait as well.
+class readable : public detail::awaitable_base {
+public:
+    using awaiter = detail::operation_awaiter<readable>;
+    using result_type = result<int>;
+    readable(int fd, detail::operation_id& in_flight) noexcept : in_flight_(&in_flight), fd_(fd) {}
+
+private:
+    friend awaiter;
+    static constexpr std::uint8_t opcode = detail::uapi::op_poll_add;
+    static constexpr const char* name = "signal";
+    static constexpr bool can_poll_first = false;
+    void prepare(detail::submission& entry) const noexcept {
+        entry.opcode = opcode;
+        entry.fd = fd_;
+        entry.operation_flags = POLLIN;
+    }
+    static result_type take(std::int32_t result) noexcept {
+        return result < 0 ? result_type(detail::error_of(result)) : result_type(result);
+    }
+    detail::operation_id* in_flight() const noexcept { return in_flight_; }
+
+    detail::operation_id* in_flight_;
+    int fd_;
+};
 
 } // namespace
 
@@ -48,7 +81,7 @@ signals::~signals() {
     }
     sigset_t before;
     std::memcpy(&before, previous_mask_.data(), sizeof before);
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    pthread_sigmask(SIG_UNBLOCK, &before, nullptr);
 }
 
 // Polls and then reads, rather than reading through the ring: a worker thread of the kernel that
@@ -59,7 +92,7 @@ task<result<int>> signals::next() {
         if (::read(native_handle(), &arrived, sizeof arrived) == sizeof arrived) {
             co_return static_cast<int>(arrived.ssi_signo);
         }
-        co_await or_return(op::poll(native_handle(), POLLIN));
+        co_await or_return(readable(native_handle(), socket_.receiving));
     }
 }
 

@@ -8,19 +8,15 @@
 
 namespace gyre::inline v0 {
 
-namespace {
+namespace detail {
 
 // A number must not be reused while a queued submission names it.
-int close_fd(detail::domain& home, int fd) noexcept {
-    if (detail::run_loop* loop = detail::run_loop::current()) {
+int close_fd(domain& home, int fd) noexcept {
+    if (run_loop* loop = run_loop::current()) {
         loop->flush_before_close(fd);
     }
     return home.close(fd);
 }
-
-} // namespace
-
-namespace detail {
 
 domain& current_domain() noexcept {
     const run_loop* loop = run_loop::current();
@@ -69,17 +65,7 @@ int descriptor::close_now() noexcept {
         loop->settle(socket_.receiving);
         loop->settle(socket_.sending);
     }
-    return -close_fd(*domain_, std::exchange(socket_.fd, -1));
-}
-
-bool descriptor::cancel_operations() noexcept {
-    if (socket_.receiving == 0 && socket_.sending == 0) {
-        return true;
-    }
-    detail::run_loop* loop = detail::run_loop::current();
-    loop->cancel(socket_.receiving);
-    loop->cancel(socket_.sending);
-    return false;
+    return -detail::close_fd(*domain_, std::exchange(socket_.fd, -1));
 }
 
 result<endpoint> descriptor::local_endpoint() const noexcept {

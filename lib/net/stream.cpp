@@ -135,12 +135,35 @@ result<tcp_information> stream::tcp_info() const noexcept {
     return told;
 }
 
+void close_description::begin() noexcept {
+    closing_ = descriptor_->socket_;
+    descriptor_->socket_.fd = -1;
+    if (closing_.fd >= 0) {
+        detail::run_loop* loop = detail::run_loop::current();
+        loop->cancel(closing_.receiving);
+        loop->cancel(closing_.sending);
+    }
+}
+
 bool close_description::try_close(int& error) noexcept {
-    if (!descriptor_->cancel_operations()) {
+    if (closing_.fd < 0) {
+        error = EBADF;
+        return true;
+    }
+    // Another id, or none: that operation has ended, and whatever began since has no descriptor.
+    const detail::socket_state& now = descriptor_->socket_;
+    if ((closing_.receiving != 0 && now.receiving == closing_.receiving) ||
+        (closing_.sending != 0 && now.sending == closing_.sending)) {
         return false;
     }
-    error = descriptor_->close_now();
+    error = -detail::close_fd(*descriptor_->domain_, std::exchange(closing_.fd, -1));
     return true;
+}
+
+close_description::~close_description() {
+    if (closing_.fd >= 0) { // Its task was destroyed while it waited.
+        detail::close_fd(*descriptor_->domain_, closing_.fd);
+    }
 }
 
 } // namespace gyre::inline v0

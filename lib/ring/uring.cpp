@@ -3,7 +3,9 @@
 #include <gyre/error.hpp>
 #include <gyre/log.hpp>
 
+#include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
@@ -63,6 +65,10 @@ static_assert(uapi::cqe_f_more == IORING_CQE_F_MORE);
 static_assert(uapi::cqe_f_sock_nonempty == IORING_CQE_F_SOCK_NONEMPTY);
 static_assert(uapi::recvsend_poll_first == IORING_RECVSEND_POLL_FIRST);
 
+// Closing a ring unmaps it, and the next ring of another thread may get the same addresses. The
+// kernel orders the two; this says so to a race detector, which does not see it.
+constinit std::atomic<unsigned> rings_closed{0};
+
 constexpr std::uint64_t ignored_user_data = 3ULL << 28;
 
 engine_time monotonic_now() noexcept {
@@ -106,7 +112,7 @@ public:
     engine_time now() const noexcept override { return monotonic_now(); }
     void wake() noexcept override;
     void woken() noexcept override;
-    int pollable_descriptor() const noexcept override { return ring_.ring_fd; }
+    int pollable_descriptor() override;
     domain& resources() const noexcept override { return kernel_domain(); }
 
 private:
@@ -122,7 +128,9 @@ private:
     bool absolute_timer_ = false;
     bool message_wake_ = false;
     bool event_unarmed_ = false;
-    int event_fd_ = -1;
+    int event_fd_ = -1; // By which other threads wake the ring, without message_wake.
+    // Signalled by the ring at each completion, and by wakers. Theirs is the one reason for atomic.
+    std::atomic<int> pollable_fd_{-1};
 };
 
 uring_engine::uring_engine(const engine_options& options, std::string reason) {
@@ -181,10 +189,33 @@ uring_engine::uring_engine(const engine_options& options, std::string reason) {
 }
 
 uring_engine::~uring_engine() {
+    rings_closed.fetch_add(1, std::memory_order_release);
     io_uring_queue_exit(&ring_);
-    if (event_fd_ >= 0) {
-        ::close(event_fd_);
+    for (const int fd : {event_fd_, pollable_fd_.load()}) {
+        if (fd >= 0) {
+            ::close(fd);
+        }
     }
+}
+
+// Not the ring's own descriptor: on a ring with DEFER_TASKRUN (seen on 6.18) poll(2) is not woken
+// by work that waits for its owner to enter, and a registered eventfd is.
+int uring_engine::pollable_descriptor() {
+    int fd = pollable_fd_.load(std::memory_order_relaxed);
+    if (fd < 0) {
+        // Readable from the start: something may have completed before.
+        fd = ::eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (fd < 0) {
+            const int error = errno;
+            throw_error(errno_code(error), "eventfd", setup_help(error));
+        }
+        if (const int error = io_uring_register_eventfd(&ring_, fd); error < 0) {
+            ::close(fd);
+            throw_error(errno_code(-error), "io_uring_register_eventfd");
+        }
+        pollable_fd_.store(fd);
+    }
+    return fd;
 }
 
 // The flag ladder: the newest way of running completions that kernel and options allow.
@@ -265,9 +296,10 @@ void uring_engine::set_up(const engine_options& options) {
             }
         }
         // A small locked-memory limit: smaller rings work as well, only with more calls.
-        if (error == -ENOMEM && submissions_wanted > 8) {
-            submissions_wanted = submissions_wanted > 64 ? 64 : 8;
-            completions_wanted = submissions_wanted * 8;
+        if (error == -ENOMEM && (submissions_wanted > 8 || completions_wanted > 64)) {
+            const unsigned most = submissions_wanted > 64 || completions_wanted > 512 ? 64 : 8;
+            submissions_wanted = std::min(submissions_wanted, most);
+            completions_wanted = std::min(completions_wanted, most * 8);
             smaller = true;
             continue;
         }
@@ -276,6 +308,7 @@ void uring_engine::set_up(const engine_options& options) {
 }
 
 void uring_engine::map_queues() noexcept {
+    static_cast<void>(rings_closed.load(std::memory_order_acquire));
     // With the identity in the index array an entry's place in the ring is its position, so that
     // moving the tail is all there is to queueing.
     if ((ring_.flags & uapi::setup_no_sqarray) == 0) {
@@ -328,6 +361,11 @@ void uring_engine::probe_opcodes() noexcept {
 }
 
 int uring_engine::raw_enter(unsigned wanted, engine_time deadline) noexcept {
+    if (const int fd = pollable_fd_.load(std::memory_order_relaxed); fd >= 0) [[unlikely]] {
+        // Before entering: what completes from here on signals it again.
+        std::uint64_t count = 0;
+        [[maybe_unused]] const ssize_t taken = ::read(fd, &count, sizeof count);
+    }
     submissions.publish();
     io_uring_getevents_arg argument{};
     __kernel_timespec until{};
@@ -398,7 +436,12 @@ void uring_engine::wake() noexcept {
     }
     const std::uint64_t one = 1;
     // A full counter (EAGAIN) is a wake-up that is already on its way.
-    [[maybe_unused]] const ssize_t written = ::write(event_fd_, &one, sizeof one);
+    [[maybe_unused]] ssize_t written = ::write(event_fd_, &one, sizeof one);
+    // The write completes a poll in the ring, but from within an eventfd's own wake-up the kernel
+    // signals another eventfd late or (seen on 6.18) never.
+    if (const int fd = pollable_fd_.load(); fd >= 0) {
+        written = ::write(fd, &one, sizeof one);
+    }
 }
 
 void uring_engine::woken() noexcept {
@@ -408,6 +451,7 @@ void uring_engine::woken() noexcept {
     std::uint64_t count = 0;
     [[maybe_unused]] const ssize_t taken = ::read(event_fd_, &count, sizeof count);
     event_unarmed_ = true;
+    arm_event(); // At once, where there is room: who polls the descriptor may not enter again.
 }
 
 } // namespace

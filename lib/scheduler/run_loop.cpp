@@ -6,6 +6,7 @@
 #include <gyre/error.hpp>
 #include <gyre/log.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstdlib>
@@ -93,10 +94,16 @@ void run_loop::step(bool may_wait) noexcept {
     GYRE_ASSERT_ALWAYS(
         pthread_equal(thread_, pthread_self()), "a scheduler is driven by the thread that made it"
     );
-    GYRE_ASSERT_ALWAYS(running_ == nullptr, "a scheduler cannot be driven by a task of its own");
+    GYRE_ASSERT_ALWAYS(
+        this_threads_loop == nullptr,
+        "a task cannot drive a scheduler: it would stop all tasks of the one that it runs on"
+    );
     const current_guard guard(*this);
 
     ++counters_.turns;
+    if (!may_wait) {
+        mailbox_->wake_up(); // After a rest.
+    }
     queue_cancels(); // May reap, and so make frames ready and arm timers.
     if (timers_.has_fresh()) {
         timers_.absorb(engine_->now());
@@ -118,15 +125,13 @@ void run_loop::step(bool may_wait) noexcept {
     run_ready();
 }
 
-void run_loop::flush() noexcept {
+engine_time run_loop::rest() noexcept {
     queue_cancels();
     if (engine_->submissions.queued() != 0) {
         enter(0, never);
     }
-}
-
-engine_time run_loop::next_deadline() noexcept {
-    if (ready_head_ != nullptr || again_ != nullptr || !mailbox_->is_empty()) {
+    if (ready_head_ != nullptr || again_ != nullptr || engine_->completions.waiting() != 0 ||
+        !mailbox_->fall_asleep()) {
         return 0;
     }
     if (timers_.has_fresh()) {
@@ -154,9 +159,9 @@ void run_loop::run_ready() noexcept {
             ++resumed;
             ++hops_;
             next->ready = false;
+            next->awaiting = nullptr;
+            running_ = next;
             if (!next->abandoned) [[likely]] {
-                next->awaiting = nullptr;
-                running_ = next;
                 streak_ = 0;
                 next->handle.resume();
             } else {
@@ -178,13 +183,19 @@ void run_loop::run_ready() noexcept {
 void run_loop::conclude() noexcept {
     frame* ended = finished_;
     finished_ = nullptr;
-    running_ = nullptr;
     task_owner* owner = ended->owner;
-    ended->handle.destroy();
+    const std::uint32_t refusals = ended->refusals;
+    // Nobody looks for the frame any more: its destructors may cancel the scope it is in.
     owner->handle = nullptr;
+    ended->handle.destroy();
+    running_ = nullptr;
     waiter* told = owner->notified;
     if (told->notifies_by(&frame::become_ready)) {
-        run_next(static_cast<frame&>(*told));
+        frame& caller = static_cast<frame&>(*told);
+        if (refusals != 0) [[unlikely]] {
+            count_refusals(caller, refusals); // A loop may be refused through a helper.
+        }
+        run_next(caller);
     } else {
         told->notify();
     }
@@ -218,7 +229,13 @@ void run_loop::leave_ready_queue(frame& which) noexcept {
 
 void run_loop::count_refusal(frame& which) noexcept {
     ++counters_.refusals;
-    if (++which.refusals == 1000) {
+    count_refusals(which, 1);
+}
+
+void run_loop::count_refusals(frame& which, std::uint32_t more) noexcept {
+    const std::uint32_t before = which.refusals;
+    which.refusals += more;
+    if (before < 1000 && which.refusals >= 1000) {
         log(log_level::warning,
             std::string(
                 "a task goes on although its scope is canceled: 1000 operations were refused, "
@@ -255,19 +272,23 @@ void run_loop::enter(unsigned wanted, engine_time deadline) noexcept {
             return; // Not retried here: the signal may be what the caller waits for.
         }
         if (answer != -EAGAIN && answer != -EBUSY) {
-            // Operations in flight can neither be ended nor waited for, and their memory must not
-            // be freed under the kernel: there is no way to go on.
-            log(log_level::error,
-                std::string(engine_name(engine_->report().engine)) +
-                    ": entering the engine failed: " + describe(errno_code(-answer)) +
-                    "; operations in flight cannot be ended, so the program stops");
-            std::abort();
+            stop_program(-answer);
         }
         if (engine_->completions.waiting() != 0) {
             return; // Reaping is what helps against EBUSY.
         }
         sched_yield();
     }
+}
+
+// Operations in flight can neither be ended nor waited for, and their memory must not be freed
+// under the kernel: there is no way to go on.
+void run_loop::stop_program(int error) noexcept {
+    log(log_level::error,
+        std::string(engine_name(engine_->report().engine)) +
+            ": entering the engine failed: " + describe(errno_code(error)) +
+            "; operations in flight cannot be ended, so the program stops");
+    std::abort();
 }
 
 submission* run_loop::make_room() noexcept {
@@ -286,7 +307,7 @@ submission* run_loop::make_room() noexcept {
         ++counters_.enter_retries;
         reap();
         if (answer < 0 && answer != -EINTR && answer != -EAGAIN && answer != -EBUSY) {
-            enter(0, never); // Says what is wrong and ends.
+            stop_program(-answer);
         }
     }
 }
@@ -333,7 +354,7 @@ inline void run_loop::dispatch(const completion& which) noexcept {
         return;
     }
     slot& named = slots_[index];
-    if (named.generation != which.user_data >> 32) [[unlikely]] {
+    if (named.id != which.user_data) [[unlikely]] {
         ++counters_.stray_completions;
         return;
     }
@@ -481,7 +502,7 @@ void run_loop::retry_missed_cancels() noexcept {
             any = true;
         }
     }
-    retry_.interval = any && retry_.interval < last_retry ? retry_.interval * 2 : first_retry;
+    retry_.interval = any ? std::min(retry_.interval * 2, last_retry) : first_retry;
 }
 
 void run_loop::drain(operation& which) noexcept {
@@ -506,8 +527,11 @@ void run_loop::drain(operation& which) noexcept {
     cancel(which);
     engine_time patience = first_retry;
     while (which.state_ == operation_state::submitted) {
-        enter(1, engine_->now() + patience);
-        reap();
+        const engine_time until = engine_->now() + patience;
+        do {
+            enter(1, until);
+            reap();
+        } while (which.state_ == operation_state::submitted && engine_->now() < until);
         // The timer that repeats missed cancels does not fire in here.
         retry_missed_cancels();
         patience = patience < last_retry ? patience * 2 : last_retry;
@@ -539,10 +563,13 @@ void run_loop::settle(const volatile operation_id& place) noexcept {
     ++counters_.forced_drains;
     engine_time patience = first_retry;
     while (place != 0) {
-        resubmit_pending(); // One of them may be it: it needs an id to be canceled by.
-        cancel(place);
-        enter(1, engine_->now() + patience);
-        reap();
+        const engine_time until = engine_->now() + patience;
+        do {
+            resubmit_pending(); // One of them may be it: it needs an id to be canceled by.
+            cancel(place);
+            enter(1, until);
+            reap();
+        } while (place != 0 && engine_->now() < until);
         retry_missed_cancels();
         patience = patience < last_retry ? patience * 2 : last_retry;
     }
@@ -557,7 +584,9 @@ void run_loop::refuse_posts() noexcept {
 }
 
 void run_loop::leave_behind() noexcept {
-    refuse_posts();
+    if (forks_seen_ == forks.load(std::memory_order_relaxed)) {
+        refuse_posts(); // In a forked child its lock may be held for ever.
+    }
     // The list keeps everything reachable, so that a leak checker sees the intent.
     static constinit std::atomic<run_loop*> list{nullptr};
     left_behind_before_ = list.exchange(this);
@@ -567,7 +596,8 @@ bool run_loop::shut_down(engine_time limit) noexcept {
     if (forks_seen_ != forks.load(std::memory_order_relaxed)) {
         return false; // The ring and what is in flight belong to the parent process.
     }
-    const engine_time deadline = engine_->now() + limit;
+    const engine_time now = engine_->now();
+    const engine_time deadline = limit < never - now ? now + limit : never;
     if (tasks != nullptr) {
         tasks->cancel();
     }

@@ -49,8 +49,7 @@ scheduler::scheduler(const scheduler_options& options) : teardown_limit_(options
 }
 
 scheduler::~scheduler() {
-    const auto limit = std::chrono::duration_cast<std::chrono::nanoseconds>(teardown_limit_);
-    if (!loop_->shut_down(limit.count())) {
+    if (!loop_->shut_down(detail::nanoseconds_of(teardown_limit_))) {
         // Frames and payloads may still be in the kernel's hands: they stay, and so does all that
         // refers to them.
         loop_.release()->leave_behind();
@@ -65,13 +64,12 @@ scheduler& scheduler::current() noexcept {
 
 clock::time_point scheduler::turn() {
     loop_->step(false);
-    loop_->flush();
-    const detail::engine_time next = loop_->next_deadline();
+    const detail::engine_time next = loop_->rest();
     return next == detail::never ? clock::time_point::max()
                                  : clock::time_point(std::chrono::nanoseconds(next));
 }
 
-int scheduler::pollable_descriptor() const noexcept {
+int scheduler::pollable_descriptor() const {
     return loop_->carrier().pollable_descriptor();
 }
 

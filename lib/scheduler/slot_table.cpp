@@ -17,7 +17,9 @@ void slot_table::grow() noexcept {
     std::copy(slots_, slots_ + size_, grown);
     delete[] slots_;
     slots_ = grown;
-    for (std::uint32_t index = size; index-- > size_;) {
+    // Index 0 stays unused, so that no id is ever 0, whatever the generation.
+    for (std::uint32_t index = size; --index > 0 && index >= size_;) {
+        slots_[index].id = next_generation | index;
         slots_[index].link = free_;
         free_ = index;
     }

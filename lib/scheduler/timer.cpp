@@ -129,7 +129,11 @@ engine_time timer_queue::wheel_next() noexcept {
         return 0;
     }
     const place first = first_used();
-    return first.level == levels ? never : static_cast<engine_time>(first.tick << tick_bits);
+    // The last tick of all begins after the largest time.
+    if (first.level == levels || first.tick > static_cast<std::uint64_t>(never) >> tick_bits) {
+        return never;
+    }
+    return static_cast<engine_time>(first.tick << tick_bits);
 }
 
 engine_time timer_queue::next() noexcept {

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <string>
+#include <utility>
 
 namespace gyre::inline v0 {
 
@@ -49,7 +50,8 @@ void scope_core::child_ended() noexcept {
     while (listeners_ != nullptr) {
         end_listener& next = *listeners_;
         listeners_ = next.next;
-        next.told->notify();
+        std::exchange(next.told, nullptr)
+            ->notify(); // Told once: a cancel may come before it goes on.
     }
     if (first_ == nullptr && joining_ != nullptr) {
         waiter* told = joining_;

@@ -3,7 +3,13 @@
 #include "samples/echo_session.hpp"
 #include "support/test.hpp"
 
+#include <algorithm>
+#include <cerrno>
 #include <chrono>
+#include <cstddef>
+#include <span>
+#include <utility>
+#include <vector>
 
 #include <unistd.h>
 

@@ -2,7 +2,13 @@
 
 #include "support/test.hpp"
 
+#include <array>
 #include <chrono>
+#include <cstddef>
+#include <span>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 using namespace std::chrono_literals;
 

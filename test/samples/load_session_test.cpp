@@ -3,8 +3,14 @@
 #include "samples/echo_session.hpp"
 #include "support/test.hpp"
 
+#include <algorithm>
+#include <array>
+#include <cerrno>
 #include <chrono>
-#include <cmath>
+#include <cstddef>
+#include <span>
+#include <utility>
+#include <vector>
 
 using namespace std::chrono_literals;
 

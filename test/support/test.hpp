@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <ostream> // IWYU pragma: keep (doctest prints error codes through it)
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -26,7 +27,7 @@ const std::vector<gyre::engine_kind>& engines();
 template <class Body>
 void on_every_engine(gyre::scheduler_options options, Body&& body) {
     for (const gyre::engine_kind engine : engines()) {
-        INFO("engine: ", gyre::engine_name(engine));
+        INFO("engine: ", std::string(gyre::engine_name(engine)));
         options.engine = engine;
         gyre::run(options, body);
     }

@@ -54,9 +54,6 @@ protected:
 
     /// Cancels what is in flight, waits for it, closes. Returns the errno of close(2) or 0.
     int close_now() noexcept;
-    /// Asks what is in flight to end; true if nothing is.
-    bool cancel_operations() noexcept;
-
     detail::domain* domain_ = nullptr;
     detail::socket_state socket_;
 
@@ -67,6 +64,9 @@ namespace detail {
 
 /// Where new descriptors come from: the domain of the running scheduler, else the real system.
 domain& current_domain() noexcept;
+
+/// close(2), once nothing that is queued for submission names the descriptor.
+int close_fd(domain& home, int fd) noexcept;
 
 /// A descriptor on its way into an object that owns it.
 class owned_fd {

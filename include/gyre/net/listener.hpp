@@ -76,7 +76,8 @@ public:
     using awaiter = detail::operation_awaiter<accept_operation>;
     using result_type = result<stream>;
 
-    accept_operation(listener& from, endpoint* peer) noexcept : listener_(&from), peer_(peer) {}
+    accept_operation(listener& from, endpoint* peer) noexcept
+        : listener_(&from), home_(from.domain_), peer_(peer) {}
 
 private:
     friend awaiter;
@@ -103,14 +104,14 @@ private:
         if (peer_ != nullptr) {
             peer_->resize(peer_size_);
         }
-        return stream(result, *listener_->domain_);
+        return stream(result, *home_);
     }
-    void reclaim(std::int32_t result) const noexcept {
-        detail::owned_fd(result, *listener_->domain_).reset();
-    }
+    void reclaim(std::int32_t result) const noexcept { detail::owned_fd(result, *home_).reset(); }
     detail::operation_id* in_flight() const noexcept { return &listener_->socket_.receiving; }
 
     listener* listener_;
+    // Not through the listener, which may go between the completion and the resumption.
+    detail::domain* home_;
     endpoint* peer_;
     std::uint32_t peer_size_ = 0;
 };

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <climits>
 #include <cstdint>
 #include <type_traits>
 
@@ -57,7 +58,11 @@ public:
 
     template <class Rep, class Period>
     explicit constexpr duration_option(std::chrono::duration<Rep, Period> value) noexcept
-        : native_(static_cast<int>(std::chrono::ceil<Unit>(value).count())) {}
+        : native_(
+              value < std::chrono::duration<double, typename Unit::period>(INT_MAX)
+                  ? static_cast<int>(std::chrono::ceil<Unit>(value).count())
+                  : INT_MAX
+          ) {}
     static constexpr value_type from_native(int native) noexcept { return Unit(native); }
     constexpr int native() const noexcept { return native_; }
 

@@ -33,7 +33,8 @@ private:
         entry.fd = stream_->socket_.fd;
         entry.address = reinterpret_cast<std::uintptr_t>(buffer_.data() + received_);
         entry.length = detail::clamp_length(buffer_.size() - received_);
-        entry.operation_flags = detail::message_waitall;
+        // Not MSG_WAITALL: the kernel would answer with the bytes before a reset and forget the
+        // reset.
     }
     bool again(std::int32_t result) noexcept {
         if (result > 0) [[likely]] {
@@ -68,7 +69,7 @@ private:
 ///                    `stream::recv`.
 /// \par Cancellation  `bytes()` tells what had arrived before `ECANCELED`; those bytes are in
 /// `buffer`.
-/// \par Kernel        5.6. IORING_OP_RECV with MSG_WAITALL; recv(2).
+/// \par Kernel        5.6. IORING_OP_RECV; recv(2).
 inline recv_exactly_operation recv_exactly(stream& from, std::span<std::byte> buffer) noexcept {
     return recv_exactly_operation(from, buffer);
 }

@@ -39,7 +39,7 @@ private:
             sent_ += static_cast<std::size_t>(result);
             return sent_ < bytes_.size();
         }
-        return result == -EAGAIN;
+        return result == -EAGAIN && (flags_ & detail::message_dontwait) == 0;
     }
     transfer take(std::int32_t result) const noexcept {
         if (result < 0) [[unlikely]] {

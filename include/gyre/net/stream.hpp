@@ -218,11 +218,19 @@ class [[nodiscard("co_await the close")]] close_description : public detail::awa
 public:
     using awaiter = detail::close_awaiter;
     explicit close_description(descriptor& which) noexcept : descriptor_(&which) {}
+    close_description(close_description&& other) noexcept : descriptor_(other.descriptor_) {}
+    ~close_description();
 
 private:
     friend awaiter;
+    /// Takes the descriptor out of its owner, so that nothing can begin on it any more, and asks
+    /// what is in flight to end.
+    void begin() noexcept;
+    /// Closes it once that has ended; false if it has not.
     bool try_close(int& error) noexcept;
+
     descriptor* descriptor_;
+    detail::socket_state closing_;
 };
 
 inline close_description stream::close() noexcept {
@@ -231,7 +239,7 @@ inline close_description stream::close() noexcept {
 
 namespace detail {
 
-/// Cancels what is in flight, then looks once a turn whether it has ended.
+/// Cancels what is in flight, then looks again and again whether it has ended.
 class close_awaiter final : public pending, private timer {
 public:
     using result_type = result<void>;
@@ -243,10 +251,11 @@ public:
     bool start(const task_context& context, waiter& told) noexcept {
         loop_ = context.owner;
         told_ = &told;
+        description_.begin();
         if (description_.try_close(error_)) {
             return true;
         }
-        loop_->arm_after(*this, 0);
+        loop_->arm_after(*this, look_interval);
         return false;
     }
     result_type take() const noexcept {
@@ -259,11 +268,13 @@ private:
         if (self.description_.try_close(self.error_)) {
             self.told_->notify();
         } else {
-            self.loop_->arm_after(self, 0);
+            self.loop_->arm_after(self, look_interval);
         }
     }
     static pending* request(pending&, stop_level) noexcept { return nullptr; }
     static constexpr pending_kind kind_of = {&request, "close"};
+    // Not each turn: a cancel that the kernel is slow to carry out would keep the loop turning.
+    static constexpr engine_time look_interval = 200'000;
 
     close_description& description_;
     run_loop* loop_ = nullptr;

@@ -80,6 +80,9 @@ public:
         return false;
     }
 
+    /// True once the last completion has come, whether or not the task knows.
+    bool over() const noexcept { return state_ == operation_state::done; }
+
     result_type take() noexcept(noexcept(std::declval<Description&>().take(0))) {
         taken_ = true;
         return description_.take(result_);

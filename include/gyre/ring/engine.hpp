@@ -79,8 +79,11 @@ public:
     /// To be called by the owner when the completion of a wake was taken.
     virtual void woken() noexcept = 0;
 
-    /// Readable when `enter` would find something: for a foreign event loop.
-    virtual int pollable_descriptor() const noexcept = 0;
+    /// Readable when `enter` would find something: for a foreign event loop. Made when first asked
+    /// for.
+    ///
+    /// \throws std::system_error  no descriptor is left.
+    virtual int pollable_descriptor() = 0;
 
     virtual domain& resources() const noexcept = 0;
 

@@ -95,12 +95,17 @@ public:
     /// Takes a slot and a zeroed submission for `which`, with `user_data` set.
     submission& prepare(operation& which) noexcept {
         submission* entry = engine_->submissions.acquire();
-        if (entry == nullptr) [[unlikely]] {
+        const bool crowded = entry == nullptr;
+        if (crowded) [[unlikely]] {
             entry = make_room();
         }
         which.slot_ = slots_.take(which);
         which.state_ = operation_state::submitted;
         entry->user_data = slots_.id(which.slot_);
+        // Making room may reap, and what it reaps may have canceled this operation.
+        if (crowded && which.cancel_wanted_) [[unlikely]] {
+            push_cancel(which.slot_);
+        }
         return *entry;
     }
 
@@ -173,9 +178,9 @@ public:
     /// One turn: submits, reaps, fires timers, runs what is ready. With `may_wait` it waits when
     /// nothing is ready.
     void step(bool may_wait) noexcept;
-    /// Hands over what the last turn has queued.
-    void flush() noexcept;
-    engine_time next_deadline() noexcept;
+    /// For a caller that waits itself: hands over what the last turn has queued, has other threads
+    /// wake the engine's descriptor, and says when to take the next turn at the latest.
+    engine_time rest() noexcept;
 
     /// Ends everything: true when nothing is left. After `limit` nanoseconds it names what is left.
     bool shut_down(engine_time limit) noexcept;
@@ -208,10 +213,12 @@ private:
 
     void run_ready() noexcept;
     void conclude() noexcept;
+    void count_refusals(frame& which, std::uint32_t more) noexcept;
     void reap() noexcept;
     void dispatch(const completion& which) noexcept;
     void dispatch_tagged(const completion& which) noexcept;
     void enter(unsigned wanted, engine_time deadline) noexcept;
+    [[noreturn]] void stop_program(int error) noexcept;
     void push_cancel(std::uint32_t index) noexcept;
     void queue_cancels() noexcept;
     submission* make_room() noexcept;

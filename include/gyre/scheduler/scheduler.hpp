@@ -117,8 +117,11 @@ public:
     ///          `clock::time_point::max()` if no timer is armed.
     clock::time_point turn();
 
-    /// A descriptor that is readable when `turn` would find a completion.
-    int pollable_descriptor() const noexcept;
+    /// A descriptor that is readable when `turn` would find a completion. It is made when first
+    /// asked for.
+    ///
+    /// \throws std::system_error  `EMFILE`, `ENFILE`, `ENOMEM`.
+    int pollable_descriptor() const;
 
     /// The engine, why it was chosen, and the features it uses.
     const engine_report& report() const noexcept;

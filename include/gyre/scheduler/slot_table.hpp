@@ -20,8 +20,8 @@ enum class cancel_state : std::uint8_t {
 
 struct slot {
     operation* target = nullptr; // nullptr: free, or ended while in a list of cancels.
-    std::uint32_t generation = 1;
-    std::uint32_t link = 0; // The next slot of the free list or of a list of cancels.
+    operation_id id = 0;         // Of this operation, else of the next: index and generation.
+    std::uint32_t link = 0;      // The next slot of the free list or of a list of cancels.
     cancel_state cancel = cancel_state::none;
 };
 
@@ -51,7 +51,7 @@ public:
     /// Ends the slot's operation. A slot that a list of cancels still links is freed by that list.
     void release(slot& ended, std::uint32_t index) noexcept {
         ended.target = nullptr;
-        ++ended.generation;
+        ended.id += next_generation;
         --used_;
         if (ended.cancel == cancel_state::none) [[likely]] {
             ended.link = free_;
@@ -67,9 +67,7 @@ public:
     }
 
     slot& operator[](std::uint32_t index) noexcept { return slots_[index]; }
-    operation_id id(std::uint32_t index) const noexcept {
-        return (static_cast<std::uint64_t>(slots_[index].generation) << 32) | index;
-    }
+    operation_id id(std::uint32_t index) const noexcept { return slots_[index].id; }
     /// The slot that `id` names if its operation is still in flight, else nullptr.
     slot* find(operation_id id) noexcept {
         const std::uint32_t index = static_cast<std::uint32_t>(id) & none;
@@ -77,13 +75,15 @@ public:
             return nullptr;
         }
         slot& named = slots_[index];
-        return named.generation == id >> 32 && named.target != nullptr ? &named : nullptr;
+        return named.id == id && named.target != nullptr ? &named : nullptr;
     }
 
     std::uint32_t used() const noexcept { return used_; }
     std::uint32_t size() const noexcept { return size_; }
 
 private:
+    static constexpr operation_id next_generation = operation_id{1} << 32;
+
     void grow() noexcept;
 
     slot* slots_ = nullptr;

@@ -3,6 +3,7 @@
 #include <gyre/operation/foreign.hpp>
 #include <gyre/scheduler/run_loop.hpp>
 
+#include <concepts>
 #include <coroutine>
 #include <type_traits>
 #include <utility>
@@ -30,6 +31,12 @@ using awaiter_of = typename std::remove_cvref_t<Description>::awaiter;
 template <class Description>
 using outcome_of = typename awaiter_of<Description>::result_type;
 
+/// Some awaiters can say that they are over before their task goes on.
+template <class Awaiter>
+concept knows_end = requires(const Awaiter& awaiter) {
+    { awaiter.over() } -> std::same_as<bool>;
+};
+
 /// Some descriptions speak to the awaiting coroutine itself (`or_return`), so no adaptor takes
 /// them.
 template <class T>
@@ -53,6 +60,10 @@ public:
         if constexpr (requires { inner_.bind(promise); }) {
             inner_.bind(promise);
         }
+        if constexpr (requires { Awaiter::always_yields; }) {
+            self.context.owner->make_ready(self);
+            return true;
+        }
         self.awaiting = &inner_;
         if (!inner_.start({self.context.owner, self.context.stop, &self}, self)) [[likely]] {
             return true;
@@ -68,10 +79,6 @@ private:
     // ignores errors cannot hold the thread; and once in a while, so that no loop can.
     static bool finish_at_once(frame& self) noexcept {
         run_loop& loop = *self.context.owner;
-        if constexpr (requires { Awaiter::always_yields; }) {
-            loop.make_ready(self);
-            return true;
-        }
         if constexpr (requires { Awaiter::never_refused; }) {
             return false;
         }

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <gyre/detail/assert.hpp>
 #include <gyre/scheduler/scheduler.hpp>
 #include <gyre/task/scope.hpp>
 #include <gyre/task/task.hpp>
@@ -20,10 +19,6 @@ public:
     explicit main_task(task<T>& from) noexcept : waiter(&done), awaiter_(from) {}
 
     T run(scheduler& on) {
-        GYRE_ASSERT_ALWAYS(
-            run_loop::current() == nullptr,
-            "a task awaits others instead of calling run: the loop that runs it would stand still"
-        );
         run_loop& loop = loop_of(on);
         scope_core& all = root_of(loop);
         all.body = &awaiter_;

@@ -6,6 +6,7 @@
 #include <gyre/result.hpp>
 #include <gyre/task/task.hpp>
 
+#include <cerrno>
 #include <concepts>
 #include <cstddef>
 #include <exception>
@@ -108,6 +109,9 @@ public:
 
     /// Tells `told` when there is no child left. There must be one.
     void wait_until_empty(waiter& told) noexcept { joining_ = &told; }
+    /// Who waited and is not to be told any more; nullptr if nobody, or told already.
+    waiter* stop_waiting() noexcept { return std::exchange(joining_, nullptr); }
+    bool canceled() const noexcept { return stop_.canceled(); }
 
     /// Has `which` told at the next end of a child, once, unless it leaves before.
     void listen(end_listener& which) noexcept {
@@ -143,6 +147,11 @@ class child_of final : public child {
     static_assert(
         spawnable_outcome<outcome>,
         "a spawned task yields nothing or a result<void>: nobody would take another value"
+    );
+    static_assert(
+        alignof(Callable) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__ &&
+            ((alignof(Args) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__) && ...),
+        "what a spawned task keeps must not need more than the default alignment"
     );
 
 public:
@@ -205,8 +214,9 @@ private:
 };
 
 template <class Callable, class... Args>
-concept yields_task =
-    is_task_v<std::invoke_result_t<std::decay_t<Callable>&, std::decay_t<Args>&&...>>;
+concept yields_task = requires(std::decay_t<Callable>& callable, std::decay_t<Args>&&... args) {
+    requires is_task_v<decltype(callable(std::move(args)...))>;
+};
 
 template <class Callable, class... Args>
     requires yields_task<Callable, Args...>
@@ -225,7 +235,9 @@ void spawn_into(scope_core& into, task<T>&& made) {
 class join_awaiter;
 
 template <class Callable, class Arg>
-concept yields_task_with = is_task_v<std::invoke_result_t<std::decay_t<Callable>&, Arg>>;
+concept yields_task_with = requires(std::decay_t<Callable>& callable, Arg argument) {
+    requires is_task_v<decltype(callable(argument))>;
+};
 
 } // namespace detail
 
@@ -249,14 +261,21 @@ public:
     explicit join_awaiter(join_description& description) noexcept
         : pending(kind_of), core_(description.core_) {}
 
-    bool start(const task_context&, waiter& told) noexcept {
+    bool start(const task_context& context, waiter& told) noexcept {
         if (core_->empty()) {
+            return true;
+        }
+        if (context.stop->canceled() && !core_->canceled()) {
+            left_ = true;
             return true;
         }
         core_->wait_until_empty(told);
         return false;
     }
     result_type take() {
+        if (left_) {
+            return errno_code(ECANCELED);
+        }
         if (core_->exception) {
             std::rethrow_exception(core_->exception);
         }
@@ -264,11 +283,22 @@ public:
     }
 
 private:
-    // The scope's own stop reaches the children; a join has nothing of its own to end.
-    static pending* request(pending&, stop_level) noexcept { return nullptr; }
+    // The cancel of the scope itself reaches the children, and the join waits for them: they may
+    // use what the body owns. Anything else, such as a limit on the join, ends the wait alone.
+    static pending* request(pending& base, stop_level level) noexcept {
+        auto& self = static_cast<join_awaiter&>(base);
+        if (level == stop_level::cancel && !self.core_->canceled()) {
+            if (waiter* told = self.core_->stop_waiting()) {
+                self.left_ = true;
+                told->notify();
+            }
+        }
+        return nullptr;
+    }
     static constexpr pending_kind kind_of = {&request, "join"};
 
     scope_core* core_;
+    bool left_ = false;
 };
 
 } // namespace detail
@@ -346,15 +376,33 @@ class with_scope_awaiter final : public pending, private waiter {
 public:
     using result_type = outcome;
 
-    explicit with_scope_awaiter(with_scope_description<Callable>& description)
-        : pending(kind_of), waiter(&body_done), task_(description.callable_(scope_)), body_(task_) {
+    explicit with_scope_awaiter(with_scope_description<Callable>& description) noexcept
+        : pending(kind_of), waiter(&body_done), callable_(description.callable_) {}
+    ~with_scope_awaiter() {
+        if (made_) {
+            std::destroy_at(std::addressof(body_));
+        }
     }
 
     bool start(const task_context& context, waiter& told) noexcept {
         told_ = &told;
-        scope_.core_.open(context);
-        scope_.core_.body = &body_;
-        body_.start(scope_.core_.context(), *this);
+        scope_core& core = scope_.core_;
+        core.open(context);
+        // The callable need not be a coroutine itself: it may use the scope, and it may throw.
+        try {
+            body_task made = callable_(scope_);
+            std::construct_at(std::addressof(body_), made);
+        } catch (...) {
+            core.fail(std::current_exception());
+            if (core.empty()) {
+                return true;
+            }
+            core.wait_until_empty(told);
+            return false;
+        }
+        made_ = true;
+        core.body = &body_;
+        body_.start(core.context(), *this);
         return false;
     }
 
@@ -406,8 +454,11 @@ private:
 
     scope scope_;
     waiter* told_ = nullptr;
-    body_task task_;
-    task_awaiter<outcome> body_;
+    Callable& callable_;
+    bool made_ = false;
+    union {
+        task_awaiter<outcome> body_;
+    };
 };
 
 } // namespace detail

@@ -60,18 +60,27 @@ private:
     bool canceled_ = false;
 };
 
-struct yield_awaiter final : pending {
+class yield_awaiter final : public pending, private timer {
+public:
     using result_type = void;
-    static constexpr bool always_yields = true;
+    static constexpr bool always_yields = true; // A task that awaits it itself needs no `start`.
 
     template <class Description>
-    explicit yield_awaiter(Description&) noexcept : pending(kind_of) {}
-    bool start(const task_context&, waiter&) noexcept { return true; }
+    explicit yield_awaiter(Description&) noexcept : pending(kind_of), timer(&over) {}
+    // Inside of an adaptor: told in the next turn.
+    bool start(const task_context& context, waiter& told) noexcept {
+        told_ = &told;
+        context.owner->arm_after(*this, 0);
+        return false;
+    }
     void take() const noexcept {}
 
 private:
+    static void over(timer& base) noexcept { static_cast<yield_awaiter&>(base).told_->notify(); }
     static pending* request(pending&, stop_level) noexcept { return nullptr; }
     static constexpr pending_kind kind_of = {&request, "yield"};
+
+    waiter* told_ = nullptr;
 };
 
 } // namespace detail
@@ -104,7 +113,7 @@ public:
 /// \return          nothing, or `ECANCELED` if the task was canceled first.
 template <class Rep, class Period>
 sleep_description sleep_for(std::chrono::duration<Rep, Period> duration) noexcept {
-    return sleep_description(std::chrono::ceil<std::chrono::nanoseconds>(duration).count(), false);
+    return sleep_description(detail::nanoseconds_of(duration), false);
 }
 
 /// Waits until `time` on gyre's clock. See `sleep_for`.

@@ -53,6 +53,11 @@ public:
         }
         return inner_.start({context.owner, &stop_, context.parent}, told);
     }
+    bool over() const noexcept
+        requires knows_end<awaiter_of<Description>>
+    {
+        return inner_.over();
+    }
     result_type take() {
         result_type outcome = inner_.take();
         if (stopped_) [[unlikely]] {

@@ -2,6 +2,7 @@
 
 #include <gyre/detail/outcome.hpp>
 #include <gyre/result.hpp>
+#include <gyre/scheduler/clock.hpp>
 #include <gyre/task/awaitable.hpp>
 
 #include <chrono>
@@ -20,8 +21,38 @@ template <class Outcome>
 using timed_outcome =
     std::conditional_t<outcome_traits<Outcome>::can_fail, Outcome, result<Outcome>>;
 
+/// Stands between an awaiter that cannot say that it is over and whoever is told, to disarm the
+/// timer in time.
+template <bool Needed>
+class timeout_waiter {
+protected:
+    waiter& told_of(waiter& told, timer&) noexcept { return told; }
+};
+
+template <>
+class timeout_waiter<true> : private waiter {
+protected:
+    timeout_waiter() noexcept : waiter(&inner_done) {}
+    waiter& told_of(waiter& told, timer& limit) noexcept {
+        told_ = &told;
+        limit_ = &limit;
+        return *this;
+    }
+
+private:
+    static void inner_done(waiter& base) noexcept {
+        auto& self = static_cast<timeout_waiter&>(base);
+        self.limit_->disarm();
+        self.told_->notify();
+    }
+    waiter* told_ = nullptr;
+    timer* limit_ = nullptr;
+};
+
 template <class Description>
-class with_timeout_awaiter final : public pending, private waiter, private timer {
+class with_timeout_awaiter final : public pending,
+                                   private timer,
+                                   private timeout_waiter<!knows_end<awaiter_of<Description>>> {
     using outcome = outcome_of<Description>;
     using traits = outcome_traits<outcome>;
 
@@ -29,13 +60,13 @@ public:
     using result_type = timed_outcome<outcome>;
 
     explicit with_timeout_awaiter(with_timeout_description<Description>& description) noexcept
-        : pending(kind_of), waiter(&inner_done), timer(&expired), limit_(description.limit_),
+        : pending(kind_of), timer(&expired), limit_(description.limit_),
           inner_(description.inner_) {}
 
     bool start(const task_context& context, waiter& told) noexcept {
-        told_ = &told;
         stop_.level = context.stop->level;
-        if (inner_.start({context.owner, &stop_, context.parent}, *this)) {
+        waiter& first = this->told_of(told, *this);
+        if (inner_.start({context.owner, &stop_, context.parent}, first)) {
             return true;
         }
         context.owner->arm_after(*this, limit_);
@@ -65,13 +96,13 @@ private:
             traits::replace_error(inner, make_error_code(errc::timed_out));
         }
     }
-    static void inner_done(waiter& base) noexcept {
-        auto& self = static_cast<with_timeout_awaiter&>(base);
-        self.disarm();
-        self.told_->notify();
-    }
     static void expired(timer& base) noexcept {
         auto& self = static_cast<with_timeout_awaiter&>(base);
+        if constexpr (knows_end<awaiter_of<Description>>) {
+            if (self.inner_.over()) {
+                return; // Its task is about to go on with what came in time.
+            }
+        }
         if (self.stop_.raise(stop_level::cancel)) {
             self.expired_ = true;
             pending::request(&self.inner_, stop_level::cancel);
@@ -83,7 +114,6 @@ private:
     }
     static constexpr pending_kind kind_of = {&request, "with_timeout"};
 
-    waiter* told_ = nullptr;
     engine_time limit_;
     stop_state stop_;
     bool expired_ = false;
@@ -120,9 +150,7 @@ private:
 ///               `std::errc::timed_out` and is not TCP's `ETIMEDOUT`.
 template <detail::adaptable Description, class Rep, class Period>
 auto with_timeout(Description inner, std::chrono::duration<Rep, Period> limit) noexcept {
-    return with_timeout_description<Description>(
-        std::move(inner), std::chrono::ceil<std::chrono::nanoseconds>(limit).count()
-    );
+    return with_timeout_description<Description>(std::move(inner), detail::nanoseconds_of(limit));
 }
 
 } // namespace gyre::inline v0
