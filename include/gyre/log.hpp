@@ -20,7 +20,7 @@ using log_hook = void (*)(log_level, std::string_view) noexcept;
 ///
 /// \return           the hook that was in place, so that it can be put back.
 /// \par Concurrency  Any thread, at any time. A line already on its way may still reach the old
-/// hook.
+///                   hook.
 log_hook set_log_hook(log_hook hook) noexcept;
 
 /// Hands one line to the log hook. Any thread may call it.

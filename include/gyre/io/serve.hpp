@@ -99,15 +99,16 @@ task<> serve_with(std::span<listener> from, Session session, serve_options optio
 
 /// Accepts connections and runs one session for each, until it is asked to stop.
 ///
-/// At the connection limit it pauses accepting. Without descriptors or memory (`EMFILE`, `ENFILE`,
-/// `ENOBUFS`, `ENOMEM`) it waits for a session to end, or a while, and goes on. A failed session
-/// ends alone. When a stop is asked for, by a signal or in the scope that it runs in, it closes the
-/// listeners and drains: sessions see `this_task::stop_requested`, waits marked `idle` end, and
-/// what is left after `drain_for` is canceled. It returns when every session has ended.
+/// At the connection limit, which counts over all listeners, it pauses accepting; each listener may
+/// hold one connection more that waits for a place. Without descriptors or memory (`EMFILE`,
+/// `ENFILE`, `ENOBUFS`, `ENOMEM`) it waits for a session to end, or a while, and goes on. A failed
+/// session ends alone. When a stop is asked for, by a signal or in the scope that it runs in, it
+/// closes the listeners and drains: sessions see `this_task::stop_requested`, waits marked `idle`
+/// end, and what is left after `drain_for` is canceled. It returns when every session has ended.
 ///
 /// \param listeners  one listener or a span of them; they outlive the call.
 /// \param session    `task<>` or `task<result<void>>` of a `stream`; called once for each
-/// connection.
+///                   connection.
 /// \param options    limits, signals, the drain.
 /// \throws std::system_error  if accepting fails for good, as with `EBADF` or `EINVAL`.
 ///

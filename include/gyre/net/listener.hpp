@@ -38,8 +38,7 @@ public:
     /// \param at       where; port 0 lets the kernel choose, see `local_endpoint`. Text is parsed:
     ///                 "127.0.0.1:7000", "[::1]:7000".
     /// \throws std::system_error  `EADDRINUSE`, `EADDRNOTAVAIL`, `EACCES`, `EMFILE`, ...; the
-    /// message
-    ///                            says what failed, where, and what helps.
+    ///                            message says what failed, where, and what helps.
     static listener bind(const endpoint& at, const listen_options& options = {});
     /// The same, but yields the error.
     static result<listener>
@@ -50,11 +49,10 @@ public:
     /// \return  the connected stream, close-on-exec.
     ///
     /// \par Errors        `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM` no resources: the connection
-    /// stays in the
-    ///                    backlog, so wait before trying again, as `serve` does. `ECONNABORTED` it
-    ///                    was given up by its client. `ECANCELED` canceled.
+    ///                    stays in the backlog, so wait before trying again, as `serve` does.
+    ///                    `ECONNABORTED` it was given up by its client. `ECANCELED` canceled.
     /// \par Cancellation  A connection that won the race is the result, or is closed if nobody
-    /// takes it.
+    ///                    takes it.
     /// \par Kernel        5.5. IORING_OP_ACCEPT; io_uring_prep_accept(3), accept(2).
     accept_operation accept() noexcept;
 
@@ -63,6 +61,10 @@ public:
 
     /// Closes the descriptor. An accept in flight is canceled and waited for first. Connections in
     /// the backlog are reset.
+    ///
+    /// \par Errors    `EBADF` it was closed before.
+    /// \par Lifetime  `*this` outlives the suspension. From the call on it counts as closed.
+    /// \par Kernel    close(2).
     close_description close() noexcept { return close_description(*this); }
 
 private:

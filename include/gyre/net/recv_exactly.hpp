@@ -68,7 +68,7 @@ private:
 /// \par Errors        `errc::end_of_stream` the peer closed before the last byte. Otherwise as for
 ///                    `stream::recv`.
 /// \par Cancellation  `bytes()` tells what had arrived before `ECANCELED`; those bytes are in
-/// `buffer`.
+///                    `buffer`.
 /// \par Kernel        5.6. IORING_OP_RECV; recv(2).
 inline recv_exactly_operation recv_exactly(stream& from, std::span<std::byte> buffer) noexcept {
     return recv_exactly_operation(from, buffer);

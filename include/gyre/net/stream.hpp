@@ -48,9 +48,9 @@ public:
     /// \return         the connected stream.
     ///
     /// \par Errors        `ECONNREFUSED` nobody listens there. `ETIMEDOUT`, `EHOSTUNREACH`,
-    /// `ENETUNREACH`
-    ///                    the network. `EADDRINUSE`, `EADDRNOTAVAIL` the local endpoint. `EMFILE`,
-    ///                    `ENFILE` no descriptor left. `ECANCELED` the task was canceled.
+    ///                    `ENETUNREACH` the network. `EADDRINUSE`, `EADDRNOTAVAIL` the local
+    ///                    endpoint. `EMFILE`, `ENFILE` no descriptor left. `ECANCELED` the task was
+    ///                    canceled.
     /// \par Cancellation  The half-open connection is closed.
     /// \par Kernel        5.5. IORING_OP_CONNECT; io_uring_prep_connect(3), connect(2).
     static connect_operation
@@ -73,12 +73,12 @@ public:
     /// \param flags   MSG_ values such as MSG_PEEK, MSG_WAITALL, MSG_DONTWAIT.
     /// \return        the number of bytes received; 0 when the peer has closed.
     ///
-    /// \par Errors        `ECONNRESET` the peer reset the connection. `ECANCELED` canceled, and no
-    /// byte had
-    ///                    arrived.
+    /// \par Errors        `ECONNRESET` the peer reset the connection. `ENOTCONN` not connected.
+    ///                    `EAGAIN` nothing is there, with MSG_DONTWAIT. `ECANCELED` canceled, and
+    ///                    no byte had arrived.
     /// \par Cancellation  The task resumes after the kernel is done with `buffer`, never before.
-    /// Bytes that
-    ///                    won the race are the result, and the stop stays visible in the scope.
+    ///                    Bytes that won the race are the result, and the stop stays visible in the
+    ///                    scope.
     /// \par Lifetime      `*this` and the memory behind `buffer` outlive the suspension.
     /// \par Concurrency   One recv and one send may be in flight together on one stream.
     /// \par Kernel        5.6. IORING_OP_RECV; io_uring_prep_recv(3), recv(2).
@@ -120,6 +120,8 @@ public:
 
     /// The gather form of `send`: sends `buffers` one after the other.
     ///
+    /// \par Lifetime  `*this`, the list and the memory behind its elements outlive the suspension.
+    ///
     /// \par Kernel  5.3. IORING_OP_SENDMSG; sendmsg(2).
     send_gather_operation send(std::span<const const_buffer> buffers, int flags = 0) noexcept {
         return send_gather_operation(socket_, buffers, flags | detail::message_nosignal);
@@ -137,13 +139,19 @@ public:
     ///
     /// \param limit  how long to wait for the peer's end at most.
     /// \return       nothing, or why the peer's end was not seen: `errc::timed_out`, `ECONNRESET`,
-    ///               `ECANCELED`. The stream is closed in any case.
+    ///               `ECANCELED`, `ENOTCONN`. The stream is closed in any case; in a canceled scope
+    ///               at once, unless it is `shielded`.
+    ///
+    /// \par Lifetime  `*this` outlives the suspension.
+    /// \par Kernel    shutdown(2), 5.6 IORING_OP_RECV, close(2).
     task<result<void>> finish(std::chrono::nanoseconds limit);
 
     /// Closes the descriptor. What is in flight on it is canceled and waited for first; those tasks
     /// get `ECANCELED`. Not refused in a canceled scope.
     ///
-    /// \par Errors  `EIO`; the descriptor is closed all the same. `EBADF` it was closed before.
+    /// \par Errors    `EIO`; the descriptor is closed all the same. `EBADF` it was closed before.
+    /// \par Lifetime  `*this` outlives the suspension. From the call on it counts as closed.
+    /// \par Kernel    close(2).
     close_description close() noexcept;
 
     /// The peer's address; getpeername(2).

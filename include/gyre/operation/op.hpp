@@ -103,7 +103,7 @@ inline poll_operation poll(int fd, int events) noexcept {
     return poll_operation(fd, events);
 }
 
-/// Reads from a pipe, a terminal, a signalfd, or a file at its own position. 5.6, read(2).
+/// Reads from a pipe, a terminal, or a file at its own position. 5.6, read(2).
 ///
 /// On an O_NONBLOCK descriptor it may yield `EAGAIN`: wait with `poll` then.
 ///

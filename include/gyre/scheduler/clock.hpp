@@ -8,9 +8,8 @@
 
 namespace gyre::inline v0 {
 
-/// The clock by which gyre waits. Steady. Inside a scheduler it is the engine's clock, which for
-/// the kernel is CLOCK_MONOTONIC and for a simulated world is virtual; outside it is
-/// CLOCK_MONOTONIC.
+/// The clock by which gyre waits. Steady: CLOCK_MONOTONIC, inside a scheduler read through its
+/// engine.
 struct clock {
     using duration = std::chrono::nanoseconds;
     using rep = duration::rep;

@@ -59,8 +59,7 @@ public:
     /// Runs `function` on the scheduler's thread, between tasks, in the order of posting.
     ///
     /// \param function  a callable without arguments that does not throw. It is destroyed unrun
-    /// when
-    ///                  the scheduler ends first.
+    ///                  when the scheduler ends first.
     /// \return          `errc::closed` if the scheduler has ended.
     template <class Function>
     result<void> post(Function&& function) const {

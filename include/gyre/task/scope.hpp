@@ -315,7 +315,7 @@ public:
     /// Starts a task that runs beside this one and ends before the scope does.
     ///
     /// \param callable  yields a `task<>` or a `task<result<void>>`; kept until that task has
-    /// ended.
+    ///                  ended.
     /// \param args      are kept as long, and handed to `callable` as rvalues.
     template <class Callable, class... Args>
         requires detail::yields_task<Callable, Args...>
@@ -330,7 +330,11 @@ public:
     /// Waits until every child has ended. A body that lends its own locals to its children ends
     /// with this, since its locals go at its `co_return`.
     ///
-    /// \return  the first failure of a child; an exception of a child is thrown.
+    /// \return  the first failure of a child; an exception of a child is thrown. `ECANCELED` if the
+    ///          wait was ended alone, as by `with_timeout`; a cancel of the scope itself ends the
+    ///          children, and the join returns when they are gone.
+    ///
+    /// \par Concurrency  One join at a time.
     join_description join() noexcept { return join_description(core_); }
 
     /// Asks body and children to end: `this_task::stop_requested` turns true, and waits marked
@@ -485,7 +489,8 @@ private:
 ///
 /// \param callable  yields a task. On gcc 12 a lambda that is a temporary must be trivially
 ///                  destructible, since that compiler destroys its captures twice: give it a name.
-/// \return          what the body's task yields.
+/// \return          what the body's task yields. Children that answer `ECANCELED` after a
+///                  `cancel()` make that the outcome.
 template <class Callable>
     requires detail::yields_task_with<Callable, scope&>
 auto with_scope(Callable&& callable) {

@@ -131,11 +131,12 @@ auto idle(Description inner) noexcept {
 
 namespace this_task {
 
-/// True once a stop was asked for, or the scope was canceled, that this task belongs to. To be
-/// called from a task.
+/// True once a stop was asked for, or a cancel came, where this task runs: in its scope, or in the
+/// branch of `when_all` and `when_any`, the `with_timeout`, `idle` or `shielded` that is nearer. To
+/// be called from a task.
 bool stop_requested() noexcept;
 
-/// True once the scope that this task belongs to was canceled.
+/// The same for a cancel alone.
 bool canceled() noexcept;
 
 } // namespace this_task

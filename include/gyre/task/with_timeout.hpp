@@ -143,10 +143,9 @@ private:
 /// bytes that had moved, are the outcome even then.
 ///
 /// \param inner  an operation, a task or an adaptor.
-/// \param limit  how long from now.
+/// \param limit  how long from now; the longest time that its type can say is no limit.
 /// \return       for an outcome that can hold an error (`result`, `transfer`) the same type; for
-/// any
-///               other `T` a `result<T>`. Its own error is `errc::timed_out`, which equals
+///               any other `T` a `result<T>`. Its own error is `errc::timed_out`, which equals
 ///               `std::errc::timed_out` and is not TCP's `ETIMEDOUT`.
 template <detail::adaptable Description, class Rep, class Period>
 auto with_timeout(Description inner, std::chrono::duration<Rep, Period> limit) noexcept {
