@@ -22,7 +22,10 @@ const char* bind_help(int error, const endpoint& at) noexcept {
                    ? "the directory must be writable for this user"
                    : "ports below 1024 need CAP_NET_BIND_SERVICE";
     case EADDRINUSE:
-        return "another socket is bound there; choose another port, or share it with reuse_port";
+        return at.family() == address_family::unix_domain
+                   ? "the name is taken; a dead server's file has to be removed first"
+                   : "another socket is bound there; choose another port, or share it with "
+                     "reuse_port";
     case EADDRNOTAVAIL:
         return "no interface of this machine has that address";
     case EMFILE:

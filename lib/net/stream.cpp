@@ -57,6 +57,7 @@ stream_pair stream::pair() {
 }
 
 result<std::size_t> stream::try_recv(std::span<std::byte> buffer, int flags) noexcept {
+    GYRE_ASSERT(!buffer.empty(), "try_recv needs room for at least one byte");
     if (socket_.fd < 0) {
         return errno_code(EBADF);
     }

@@ -86,7 +86,7 @@ using keep_alive = detail::flag_option<detail::level_socket, 9>;
 using send_buffer_size = detail::integer_option<detail::level_socket, 7>;
 /// SO_RCVBUF, socket(7): bytes; the kernel doubles the wish.
 using receive_buffer_size = detail::integer_option<detail::level_socket, 8>;
-/// SO_RCVLOWAT, socket(7): bytes that must be there before a receive returns.
+/// SO_RCVLOWAT, socket(7): bytes that end a receive's wait; one that finds fewer takes them at once.
 using receive_low_water = detail::integer_option<detail::level_socket, 18>;
 /// TCP_NODELAY, tcp(7): send small segments at once. gyre sets it unless told otherwise.
 using no_delay = detail::flag_option<detail::level_tcp, 1>;
