@@ -135,6 +135,28 @@ TEST_CASE("a task that yields forever starves neither a timer nor a socket nor a
     });
 }
 
+// It comes back at once, without a wait.
+gyre::task<int> ended_at_once() {
+    co_return 1;
+}
+
+gyre::task<std::size_t> await_until_canceled() {
+    std::size_t count = 0;
+    while (!gyre::this_task::canceled()) {
+        const int one = co_await ended_at_once();
+        count += static_cast<std::size_t>(one);
+    }
+    co_return count;
+}
+
+TEST_CASE("a task that awaits ended tasks over and over meets its limit all the same") {
+    test::on_every_engine([]() -> gyre::task<> {
+        const auto counted = co_await gyre::with_timeout(await_until_canceled(), 20ms);
+        REQUIRE(counted.has_value());
+        CHECK(*counted > 64); // More than goes on between two looks at the clock.
+    });
+}
+
 TEST_CASE("a task whose awaits all end at once starves nobody") {
     test::on_every_engine([]() -> gyre::task<> {
         bool timer_fired = false;
