@@ -387,12 +387,14 @@ TEST_CASE("a stop from above ends idle sessions at once and lets busy ones finis
         const auto at = listener.local_endpoint().value();
         gyre::serve_options options;
         options.drain_for = 1h;
-        auto session = [](gyre::stream peer) -> gyre::task<> {
+        bool at_work = false;
+        auto session = [&](gyre::stream peer) -> gyre::task<> {
             std::array<std::byte, 4> request;
             const auto received = co_await gyre::idle(gyre::recv_exactly(peer, request));
             if (!received) {
                 co_return;
             }
+            at_work = true;
             CHECK(!gyre::this_task::stop_requested());
             while (!gyre::this_task::stop_requested()) { // Busy until the stop, and a while longer.
                 const auto rested = co_await gyre::sleep_for(1ms);
@@ -413,8 +415,9 @@ TEST_CASE("a stop from above ends idle sessions at once and lets busy ones finis
             auto working = co_await connect_to(listener);
             const auto sent = co_await gyre::send_all(working, test::bytes_of("work"));
             CHECK(sent);
-            const auto waited = co_await gyre::sleep_for(5ms);
-            CHECK(waited);
+            while (!at_work) { // The one that rests was accepted before it.
+                co_await gyre::yield();
+            }
 
             scope.request_stop();
 
@@ -439,9 +442,11 @@ TEST_CASE("sessions that are still there after drain_for are canceled and joined
         auto listener = gyre::listener::bind("127.0.0.1:0");
         gyre::serve_options options;
         options.drain_for = 10ms;
+        std::size_t started = 0;
         std::size_t canceled = 0;
         auto session = [&](gyre::stream peer) -> gyre::task<> {
             std::array<std::byte, 4> buffer;
+            ++started;
             const auto received = co_await peer.recv(buffer); // Not idle: it means to stay.
             canceled += received.error() == gyre::errno_code(ECANCELED) ? 1U : 0U;
         };
@@ -453,8 +458,9 @@ TEST_CASE("sessions that are still there after drain_for are canceled and joined
             auto second = co_await connect_to(listener);
             one.emplace(std::move(first));
             two.emplace(std::move(second));
-            const auto waited = co_await gyre::sleep_for(3ms);
-            CHECK(waited);
+            while (started != 2) {
+                co_await gyre::yield();
+            }
             begun = gyre::clock::now();
         };
         co_await serve_while(listener, session, options, staying);
