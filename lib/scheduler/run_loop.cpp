@@ -73,9 +73,14 @@ run_loop::retry_timer::retry_timer(run_loop& owner) noexcept
 
 run_loop::run_loop(std::unique_ptr<engine> chosen)
     : engine_(std::move(chosen)), timers_(engine_->now()), retry_(*this),
-      mailbox_(new mailbox(*engine_)), thread_(pthread_self()) {
+      mailbox_(new mailbox(*engine_)), thread_(&this_threads_loop) {
     count_forks();
     forks_seen_ = forks.load(std::memory_order_relaxed);
+}
+
+// The address of a thread's own variable is its name, and the cheapest to ask for.
+bool run_loop::is_own_thread() const noexcept {
+    return thread_ == &this_threads_loop;
 }
 
 run_loop::~run_loop() {
@@ -91,9 +96,7 @@ void run_loop::step(bool may_wait) noexcept {
         forks_seen_ == forks.load(std::memory_order_relaxed),
         "a scheduler inherited through fork() must not run: make one after the fork"
     );
-    GYRE_ASSERT_ALWAYS(
-        pthread_equal(thread_, pthread_self()), "a scheduler is driven by the thread that made it"
-    );
+    GYRE_ASSERT_ALWAYS(is_own_thread(), "a scheduler is driven by the thread that made it");
     GYRE_ASSERT_ALWAYS(
         this_threads_loop == nullptr,
         "a task cannot drive a scheduler: it would stop all tasks of the one that it runs on"
@@ -105,12 +108,21 @@ void run_loop::step(bool may_wait) noexcept {
         mailbox_->wake_up(); // After a rest.
     }
     queue_cancels(); // May reap, and so make frames ready and arm timers.
-    if (timers_.has_fresh()) {
-        timers_.absorb(engine_->now());
+    // The clock is read once a turn, and only where there are timers.
+    engine_time now = 0;
+    if (timers_.has_fresh() || timers_.earliest() != never) {
+        now = engine_->now();
+        if (timers_.has_fresh()) {
+            timers_.absorb(now);
+        }
     }
-    bool waits = may_wait && ready_head_ == nullptr && again_ == nullptr;
+    bool due = timers_.earliest() <= now;
+    bool waits = may_wait && !due && ready_head_ == nullptr && again_ == nullptr;
     waits = waits && mailbox_->fall_asleep();
-    enter(waits ? 1 : 0, waits && timers_.may_expire() ? timers_.next() : never);
+    if (enter(waits ? 1 : 0, waits ? timers_.earliest() : never)) {
+        now = engine_->now();
+        due = true;
+    }
     if (waits) {
         mailbox_->wake_up();
     }
@@ -118,8 +130,8 @@ void run_loop::step(bool may_wait) noexcept {
     resubmit_pending();
     run_posted();
     // After the reap: data that is already here beats its own timeout.
-    if (timers_.may_expire()) {
-        counters_.timers_fired += timers_.expire(engine_->now());
+    if (due) {
+        counters_.timers_fired += timers_.expire(now);
     }
     // Last, so that a caller who waits for a task sees at once that it has ended.
     run_ready();
@@ -137,46 +149,74 @@ engine_time run_loop::rest() noexcept {
     if (timers_.has_fresh()) {
         timers_.absorb(engine_->now());
     }
-    return timers_.may_expire() ? timers_.next() : never;
+    return timers_.earliest();
 }
 
 // Runs what was ready at the start, within a budget: what becomes ready meanwhile waits for the
 // next round, after the kernel was asked for completions, so that no task can starve the others.
 void run_loop::run_ready() noexcept {
-    std::uint32_t budget = ready_count_ < ready_budget ? ready_count_ : ready_budget;
-    std::uint64_t resumed = 0;
-    driving_ = true;
-    while (budget != 0 && ready_head_ != nullptr) {
-        --budget;
-        frame* next = ready_head_;
-        ready_head_ = next->next_ready;
-        if (ready_head_ == nullptr) {
-            ready_tail_ = &ready_head_;
-        }
-        --ready_count_;
-        hops_ = 0;
-        do {
-            ++resumed;
-            ++hops_;
-            next->ready = false;
-            next->awaiting = nullptr;
-            running_ = next;
-            if (!next->abandoned) [[likely]] {
-                streak_ = 0;
-                next->handle.resume();
-            } else {
-                finished_ = next;
-            }
-            if (finished_ != nullptr) {
-                conclude();
-            }
-            next = run_next_;
-            run_next_ = nullptr;
-        } while (next != nullptr);
+    if (ready_head_ == nullptr) {
+        return;
     }
+    round_head_ = ready_head_;
+    round_tail_ = ready_tail_;
+    ready_head_ = nullptr;
+    ready_tail_ = &ready_head_;
+    std::uint32_t budget = ready_budget;
+    driving_ = true;
+    do {
+        frame* next = round_head_;
+        frame* after = next->next_ready;
+        round_head_ = after != next ? after : nullptr;
+        resume(*next);
+        if (handed_over_) {
+            follow_up();
+        }
+    } while (--budget != 0 && round_head_ != nullptr);
     running_ = nullptr;
     driving_ = false;
-    counters_.resumptions += resumed;
+    counters_.resumptions += ready_budget - budget;
+    if (round_head_ != nullptr) {
+        // What is left of the round goes on before what became ready in it.
+        if (ready_head_ != nullptr) {
+            *round_tail_ = ready_head_;
+        } else {
+            ready_tail_ = round_tail_;
+        }
+        ready_head_ = round_head_;
+        round_head_ = nullptr;
+    }
+}
+
+inline void run_loop::resume(frame& which) noexcept {
+    which.next_ready = nullptr;
+    which.awaiting = nullptr;
+    running_ = &which;
+    if (which.abandoned) [[unlikely]] {
+        finished(which);
+        return;
+    }
+    streak_ = 0;
+    which.handle.resume();
+}
+
+// The frame that ran has ended, or left another one to go on in its place.
+void run_loop::follow_up() noexcept {
+    hops_ = 0;
+    while (handed_over_) {
+        handed_over_ = false;
+        if (finished_ != nullptr) {
+            conclude();
+        }
+        if (frame* next = run_next_; next != nullptr) {
+            run_next_ = nullptr;
+            handed_over_ = false;
+            ++hops_;
+            resume(*next);
+        }
+    }
+    counters_.resumptions += hops_;
+    hops_ = 0;
 }
 
 // The frame goes first, with its locals and arguments; then its owner is told.
@@ -211,20 +251,36 @@ void frame::leave_ready_queue() noexcept {
 }
 
 void run_loop::leave_ready_queue(frame& which) noexcept {
-    which.ready = false;
     if (run_next_ == &which) {
         run_next_ = nullptr;
-        return;
+    } else if (!leave_list(ready_head_, ready_tail_, which)) {
+        leave_list(round_head_, round_tail_, which);
     }
-    frame** link = &ready_head_;
-    while (*link != &which) {
-        link = &(*link)->next_ready;
+    which.next_ready = nullptr;
+}
+
+// Unlinks `which` if it is in the list. The last frame of a list is its own successor.
+bool run_loop::leave_list(frame*& head, frame**& tail, frame& which) noexcept {
+    if (head == nullptr) {
+        return false;
     }
-    *link = which.next_ready;
-    if (ready_tail_ == &which.next_ready) {
-        ready_tail_ = link;
+    frame* before = nullptr;
+    frame* here = head;
+    while (here != &which) {
+        if (here->next_ready == here) {
+            return false;
+        }
+        before = here;
+        here = here->next_ready;
     }
-    --ready_count_;
+    frame*& link = before != nullptr ? before->next_ready : head;
+    if (which.next_ready != &which) {
+        link = which.next_ready;
+    } else {
+        link = before; // Its own successor, or an empty list.
+        tail = &link;
+    }
+    return true;
 }
 
 void run_loop::count_refusal(frame& which) noexcept {
@@ -236,18 +292,20 @@ void run_loop::count_refusals(frame& which, std::uint32_t more) noexcept {
     const std::uint32_t before = which.refusals;
     which.refusals += more;
     if (before < 1000 && which.refusals >= 1000) {
+        const std::source_location where = which.site.location();
         log(log_level::warning,
             std::string(
                 "a task goes on although its scope is canceled: 1000 operations were refused, "
                 "the last one at "
-            ) + which.site.file_name() +
-                ":" + std::to_string(which.site.line()) + " in " + which.site.function_name());
+            ) + where.file_name() +
+                ":" + std::to_string(where.line()) + " in " + where.function_name());
     }
 }
 
 // Kernel entries.
 
-void run_loop::enter(unsigned wanted, engine_time deadline) noexcept {
+// True if the deadline has come.
+bool run_loop::enter(unsigned wanted, engine_time deadline) noexcept {
     queue_cancels();
     for (;;) {
         ++counters_.enters;
@@ -255,27 +313,27 @@ void run_loop::enter(unsigned wanted, engine_time deadline) noexcept {
         if (answer >= 0) {
             counters_.submissions += static_cast<unsigned>(answer);
             if (engine_->submissions.queued() == 0 || answer == 0) {
-                return;
+                return false;
             }
             // A short submit does not wait: what is left goes out first.
             ++counters_.enter_retries;
             if (engine_->completions.waiting() != 0) {
-                return;
+                return false;
             }
             continue;
         }
         if (answer == -ETIME) {
-            return;
+            return true;
         }
         ++counters_.enter_retries;
         if (answer == -EINTR) {
-            return; // Not retried here: the signal may be what the caller waits for.
+            return false; // Not retried here: the signal may be what the caller waits for.
         }
         if (answer != -EAGAIN && answer != -EBUSY) {
             stop_program(-answer);
         }
         if (engine_->completions.waiting() != 0) {
-            return; // Reaping is what helps against EBUSY.
+            return false; // Reaping is what helps against EBUSY.
         }
         sched_yield();
     }
@@ -312,6 +370,15 @@ submission* run_loop::make_room() noexcept {
     }
 }
 
+// Making room may reap, and what it reaps may have canceled the operation.
+submission& run_loop::prepare_crowded(operation& which) noexcept {
+    submission& entry = name(*make_room(), which);
+    if (which.cancel_wanted_) {
+        push_cancel(which.slot_);
+    }
+    return entry;
+}
+
 void run_loop::flush_before_close(int fd) noexcept {
     const submission_queue& queue = engine_->submissions;
     for (std::uint32_t position = 0; position < queue.queued(); ++position) {
@@ -330,11 +397,16 @@ void run_loop::flush_before_close(int fd) noexcept {
 void run_loop::reap() noexcept {
     completion_queue& queue = engine_->completions;
     for (;;) {
-        const std::uint32_t count = queue.waiting();
-        for (std::uint32_t position = 0; position < count; ++position) {
-            dispatch(queue.at(position));
+        std::uint32_t left = queue.waiting();
+        while (left != 0) {
+            const std::span<const completion> side_by_side = queue.front(left);
+            for (const completion& each : side_by_side) {
+                dispatch(each);
+            }
+            const auto taken = static_cast<std::uint32_t>(side_by_side.size());
+            queue.advance(taken);
+            left -= taken;
         }
-        queue.advance(count);
         if (!engine_->overflown()) [[likely]] {
             return;
         }
@@ -459,7 +531,7 @@ void run_loop::push_cancel(std::uint32_t index) noexcept {
 }
 
 // Moves the waiting cancels into the submission queue, behind their targets.
-void run_loop::queue_cancels() noexcept {
+void run_loop::queue_waiting_cancels() noexcept {
     while (cancels_head_ != slot_table::none) {
         if (slots_[cancels_head_].target != nullptr) {
             submission* entry = engine_->submissions.acquire();
@@ -507,8 +579,7 @@ void run_loop::retry_missed_cancels() noexcept {
 
 void run_loop::drain(operation& which) noexcept {
     GYRE_ASSERT_ALWAYS(
-        pthread_equal(thread_, pthread_self()),
-        "an operation in flight must be destroyed by the thread of its scheduler"
+        is_own_thread(), "an operation in flight must be destroyed by the thread of its scheduler"
     );
     ++counters_.forced_drains;
     if (which.state_ == operation_state::again) {
@@ -554,7 +625,7 @@ void run_loop::run_posted() noexcept {
 
 void run_loop::settle(const volatile operation_id& place) noexcept {
     GYRE_ASSERT_ALWAYS(
-        pthread_equal(thread_, pthread_self()),
+        is_own_thread(),
         "a descriptor with operations in flight must be closed by the thread of its scheduler"
     );
     if (place == 0) {

@@ -26,4 +26,12 @@ void slot_table::grow() noexcept {
     size_ = size;
 }
 
+std::uint32_t slot_table::used() const noexcept {
+    std::uint32_t taken = size_ == 0 ? 0 : size_ - 1; // Not index 0.
+    for (std::uint32_t index = free_; index != none; index = slots_[index].link) {
+        --taken;
+    }
+    return taken;
+}
+
 } // namespace gyre::inline v0::detail

@@ -56,23 +56,25 @@ timer_queue::lane* timer_queue::earliest_lane() noexcept {
             time = first;
         }
     }
-    lanes_active_ = earliest != nullptr;
     return earliest;
 }
 
 void timer_queue::absorb(engine_time now) noexcept {
     has_fresh_ = false;
-    lanes_active_ = true;
     for (unsigned index = 0; index < lanes_used_; ++index) {
         lane& each = lanes_[index];
+        // Those without a deadline are the last ones in the list.
+        timer_link* link = each.timers.previous;
+        if (link == &each.timers || timer_of(*link).time_ != 0) {
+            continue;
+        }
         const engine_time wait = each.duration > 0 ? each.duration : 0;
         const engine_time deadline = wait < never - now ? now + wait : never;
-        // Those without a deadline are the last ones in the list.
-        for (timer_link* link = each.timers.previous;
-             link != &each.timers && timer_of(*link).time_ == 0;
-             link = link->previous) {
+        earliest_ = deadline < earliest_ ? deadline : earliest_;
+        do {
             timer_of(*link).time_ = deadline;
-        }
+            link = link->previous;
+        } while (link != &each.timers && timer_of(*link).time_ == 0);
     }
     while (!fresh_.is_empty_list()) {
         timer& which = timer_of(*fresh_.next);
@@ -95,7 +97,11 @@ void timer_queue::insert(timer& which) noexcept {
         (static_cast<std::uint64_t>(time) + (1U << tick_bits) - 1) >> tick_bits;
     if (tick <= elapsed_) {
         which.insert_before(due_);
+        earliest_ = 0;
         return;
+    }
+    if (tick <= static_cast<std::uint64_t>(earliest_) >> tick_bits) {
+        earliest_ = static_cast<engine_time>(tick << tick_bits);
     }
     const unsigned top_bit = 63U - static_cast<unsigned>(std::countl_zero(tick ^ elapsed_));
     const unsigned level = top_bit / slot_bits;
@@ -193,6 +199,7 @@ std::uint32_t timer_queue::expire(engine_time now) noexcept {
     if (target > elapsed_) {
         elapsed_ = target;
     }
+    earliest_ = next();
     return fired;
 }
 

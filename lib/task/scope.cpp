@@ -101,9 +101,11 @@ void scope_core::name_children() const noexcept {
     for (const child* next = first_; next != nullptr; next = next->next) {
         std::string line = "a task does not end although it is canceled";
         const frame* top = next->top_frame();
-        if (top != nullptr && top->site.line() != 0) {
-            line += std::string(": ") + top->site.function_name() + " at " + top->site.file_name() +
-                    ":" + std::to_string(top->site.line());
+        const std::source_location where =
+            top != nullptr ? top->site.location() : std::source_location();
+        if (where.line() != 0) {
+            line += std::string(": ") + where.function_name() + " at " + where.file_name() + ":" +
+                    std::to_string(where.line());
         }
         if (top != nullptr && top->awaiting != nullptr) {
             line += std::string(", awaiting ") + top->awaiting->name();

@@ -7,6 +7,8 @@
 
 #include <array>
 #include <cerrno>
+#include <coroutine>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -680,6 +682,128 @@ TEST_CASE("while a drain waits for its target it repeats the cancel at growing i
     CHECK(one.socket.receiving == 0);
     CHECK(on.engine->cancels.size() < 20);
     on.engine->when_taken = [&](const auto& entry) { on.engine->obey(entry); };
+}
+
+// The ready queue: frames that stand for suspended tasks, with nothing to run in them.
+
+namespace {
+
+struct standing_frame : gyre::detail::frame {
+    explicit standing_frame(run_loop& on) {
+        context.owner = &on;
+        handle = std::noop_coroutine();
+        awaiting = this_wait();
+    }
+    // Cleared when the loop resumes the frame.
+    bool resumed() const { return awaiting == nullptr; }
+
+private:
+    static gyre::detail::pending* this_wait() {
+        static std::byte anything;
+        return reinterpret_cast<gyre::detail::pending*>(&anything);
+    }
+};
+
+} // namespace
+
+TEST_CASE("a frame destroyed while it is ready leaves the queue, wherever in it it stands") {
+    scripted_loop on;
+    for (unsigned destroyed = 0; destroyed < 32; ++destroyed) {
+        INFO("destroyed: ", destroyed);
+        std::array<std::unique_ptr<standing_frame>, 5> frames;
+        for (auto& each : frames) {
+            each = std::make_unique<standing_frame>(*on.loop);
+            on.loop->make_ready(*each);
+        }
+        for (unsigned index = 0; index < frames.size(); ++index) {
+            if ((destroyed & (1U << index)) != 0) {
+                frames[index].reset();
+            }
+        }
+        standing_frame last(*on.loop);
+        on.loop->make_ready(last);
+
+        const std::uint64_t before = on.loop->counters().resumptions;
+        on.turn();
+
+        std::uint64_t left = 1;
+        for (const auto& each : frames) {
+            if (each != nullptr) {
+                ++left;
+                CHECK(each->resumed());
+                CHECK(!each->ready());
+            }
+        }
+        CHECK(last.resumed());
+        CHECK(on.loop->counters().resumptions - before == left);
+    }
+}
+
+TEST_CASE("a frame destroyed by one that runs before it in the same round is not resumed") {
+    scripted_loop on;
+    for (unsigned destroyed = 0; destroyed < 32; ++destroyed) {
+        INFO("destroyed: ", destroyed);
+        std::array<std::unique_ptr<standing_frame>, 5> frames;
+        std::unique_ptr<standing_frame> later;
+        on.spawn([&]() -> gyre::task<> {
+            co_await gyre::yield();
+            for (unsigned index = 0; index < frames.size(); ++index) {
+                if ((destroyed & (1U << index)) != 0) {
+                    frames[index].reset();
+                }
+            }
+            later = std::make_unique<standing_frame>(*on.loop);
+            on.loop->make_ready(*later);
+        });
+        on.turn(); // Up to the yield.
+        for (auto& each : frames) {
+            each = std::make_unique<standing_frame>(*on.loop);
+            on.loop->make_ready(*each);
+        }
+
+        on.turn();
+        for (const auto& each : frames) {
+            CHECK((each == nullptr || each->resumed()));
+        }
+        REQUIRE(later != nullptr);
+        CHECK(!later->resumed());
+        on.turn();
+        CHECK(later->resumed());
+    }
+}
+
+TEST_CASE("more frames than a round's budget go on in order, before what became ready in it") {
+    scripted_loop on;
+    std::vector<std::unique_ptr<standing_frame>> frames;
+    const auto add = [&] {
+        frames.push_back(std::make_unique<standing_frame>(*on.loop));
+        on.loop->make_ready(*frames.back());
+    };
+    const auto resumed = [&] {
+        std::size_t first = 0;
+        while (first < frames.size() && frames[first]->resumed()) {
+            ++first;
+        }
+        return first;
+    };
+    on.spawn([&]() -> gyre::task<> {
+        co_await gyre::yield();
+        add(); // In the round, behind all that wait already.
+    });
+    on.turn(); // Up to the yield.
+    for (int made = 0; made < 600; ++made) {
+        add();
+    }
+
+    on.turn();
+    CHECK(resumed() >= 200);
+    CHECK(resumed() <= 300);
+    add();
+    CHECK(frames.size() == 602);
+    on.turn();
+    CHECK(resumed() < 600);
+    on.turn();
+    CHECK(resumed() == 602);
 }
 
 TEST_SUITE_END();

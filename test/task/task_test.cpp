@@ -345,8 +345,8 @@ TEST_CASE("a frame keeps the file and line of its current await and whose task a
             const unsigned line = __LINE__ - 1;
             const gyre::detail::frame* self = gyre::detail::run_loop::current()->running();
             REQUIRE(self != nullptr);
-            CHECK(self->site.line() == line);
-            CHECK(std::string(self->site.file_name()).ends_with("task_test.cpp"));
+            CHECK(self->site.location().line() == line);
+            CHECK(std::string(self->site.location().file_name()).ends_with("task_test.cpp"));
             REQUIRE(self->context.parent != nullptr);
             CHECK(self->context.parent->awaiting != nullptr);
             CHECK(std::string(self->context.parent->awaiting->name()) == "task");

@@ -64,8 +64,9 @@ public:
             return true;
         }
         if constexpr (requires { description_.begin(*loop_, result_); }) {
-            result_ = 0;
-            if (!description_.begin(*loop_, result_)) {
+            std::int32_t outcome = 0;
+            if (!description_.begin(*loop_, outcome)) {
+                result_ = outcome;
                 state_ = operation_state::done;
                 return true;
             }

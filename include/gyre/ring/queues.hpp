@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 namespace gyre::inline v0::detail {
 
@@ -46,13 +47,15 @@ public:
     submission_queue(
         submission* entries, std::uint32_t size, std::uint32_t* head, std::uint32_t* tail
     ) noexcept
-        : entries_(entries), head_(head), tail_(tail), mask_(size - 1), next_(*tail),
-          taken_(*head) {}
+        : entries_(entries), head_(head), tail_(tail), mask_(size - 1), next_(*tail) {
+        refresh();
+    }
 
     /// The next free entry, zeroed but for what the caller writes, or nullptr when the queue is
     /// full. It counts as queued from now on.
     submission* acquire() noexcept {
-        if (next_ - taken_ > mask_) [[unlikely]] {
+        if (--room_ < 0) [[unlikely]] {
+            room_ = 0;
             return nullptr;
         }
         submission* entry = &entries_[next_++ & mask_];
@@ -68,6 +71,7 @@ public:
     /// Learns how far the consumer has come.
     void refresh() noexcept {
         taken_ = std::atomic_ref<std::uint32_t>(*head_).load(std::memory_order_acquire);
+        room_ = static_cast<std::int32_t>(size() - queued());
     }
 
     /// How many entries are queued that the consumer had not taken at the last `refresh()`.
@@ -82,6 +86,7 @@ public:
     /// The consumer's side, for engines in software: gives up the oldest entry.
     void consume() noexcept {
         taken_ += 1;
+        room_ += 1;
         std::atomic_ref<std::uint32_t>(*head_).store(taken_, std::memory_order_release);
     }
 
@@ -92,6 +97,7 @@ private:
     std::uint32_t mask_ = 0;
     std::uint32_t next_ = 0;
     std::uint32_t taken_ = 0;
+    std::int32_t room_ = 0; // size() - queued().
 };
 
 /// The consumer's view of a completion queue in memory that somebody else owns.
@@ -112,6 +118,14 @@ public:
     /// The waiting completion at `position`, counted from the oldest.
     const completion& at(std::uint32_t position) const noexcept {
         return entries_[(next_ + position) & mask_];
+    }
+
+    /// Of the oldest `count` waiting completions those that lie side by side in memory: all, or
+    /// those up to the end of the ring.
+    std::span<const completion> front(std::uint32_t count) const noexcept {
+        const std::uint32_t first = next_ & mask_;
+        const std::uint32_t to_end = size() - first;
+        return {entries_ + first, count < to_end ? count : to_end};
     }
 
     /// Gives the oldest `count` entries back to the producer.

@@ -10,8 +10,6 @@
 #include <cstdint>
 #include <memory>
 
-#include <pthread.h>
-
 namespace gyre::inline v0 {
 class scheduler;
 }
@@ -61,9 +59,11 @@ protected:
     operation* next_again_;
     std::uint32_t slot_;
     std::int32_t result_;
+    // Four bytes, so that one store sets them.
     operation_state state_ = operation_state::idle;
     bool cancel_wanted_ = false;
     bool taken_ = false;
+    bool spare_ = false;
 };
 
 /// What the loop knows of the tasks it carries: the scope that holds them all.
@@ -95,18 +95,10 @@ public:
     /// Takes a slot and a zeroed submission for `which`, with `user_data` set.
     submission& prepare(operation& which) noexcept {
         submission* entry = engine_->submissions.acquire();
-        const bool crowded = entry == nullptr;
-        if (crowded) [[unlikely]] {
-            entry = make_room();
+        if (entry == nullptr) [[unlikely]] {
+            return prepare_crowded(which);
         }
-        which.slot_ = slots_.take(which);
-        which.state_ = operation_state::submitted;
-        entry->user_data = slots_.id(which.slot_);
-        // Making room may reap, and what it reaps may have canceled this operation.
-        if (crowded && which.cancel_wanted_) [[unlikely]] {
-            push_cancel(which.slot_);
-        }
-        return *entry;
+        return name(*entry, which);
     }
 
     /// Has `resubmit` called after the walk over the completions.
@@ -130,33 +122,33 @@ public:
     /// Hands over what is queued if any of it names `fd`: before that number may be reused.
     void flush_before_close(int fd) noexcept;
 
-    operation_id id_of(std::uint32_t slot_index) const noexcept { return slots_.id(slot_index); }
-
     bool uses(feature which) const noexcept { return engine_->report().features.contains(which); }
 
     // For tasks.
 
     void make_ready(frame& which) noexcept {
-        GYRE_ASSERT(!which.ready, "a frame is told once for each wait");
-        which.ready = true;
-        which.next_ready = nullptr;
+        GYRE_ASSERT(!which.ready(), "a frame is told once for each wait");
+        which.next_ready = &which;
         *ready_tail_ = &which;
         ready_tail_ = &which.next_ready;
-        ++ready_count_;
     }
     void leave_ready_queue(frame& which) noexcept;
 
     /// Lets `which` go on as soon as the running frame suspends: a task that was just awaited.
     void run_next(frame& which) noexcept {
         if (driving_ && run_next_ == nullptr && hops_ < hops_max) {
-            which.ready = true;
+            which.next_ready = &which;
             run_next_ = &which;
+            handed_over_ = true;
         } else {
             make_ready(which);
         }
     }
     /// Called by a frame at its final suspension: the loop destroys it and tells its owner.
-    void finished(frame& which) noexcept { finished_ = &which; }
+    void finished(frame& which) noexcept {
+        finished_ = &which;
+        handed_over_ = true;
+    }
 
     frame* running() const noexcept { return running_; }
 
@@ -211,32 +203,51 @@ private:
 
     class current_guard;
 
+    submission& name(submission& entry, operation& which) noexcept {
+        slot& taken = slots_.take(which);
+        which.slot_ = static_cast<std::uint32_t>(taken.id);
+        which.state_ = operation_state::submitted;
+        entry.user_data = taken.id;
+        return entry;
+    }
+    submission& prepare_crowded(operation& which) noexcept;
+    bool leave_list(frame*& head, frame**& tail, frame& which) noexcept;
     void run_ready() noexcept;
+    void resume(frame& which) noexcept;
+    void follow_up() noexcept;
     void conclude() noexcept;
     void count_refusals(frame& which, std::uint32_t more) noexcept;
     void reap() noexcept;
     void dispatch(const completion& which) noexcept;
     void dispatch_tagged(const completion& which) noexcept;
-    void enter(unsigned wanted, engine_time deadline) noexcept;
+    bool enter(unsigned wanted, engine_time deadline) noexcept;
     [[noreturn]] void stop_program(int error) noexcept;
     void push_cancel(std::uint32_t index) noexcept;
-    void queue_cancels() noexcept;
+    void queue_cancels() noexcept {
+        if (cancels_head_ != slot_table::none) [[unlikely]] {
+            queue_waiting_cancels();
+        }
+    }
+    void queue_waiting_cancels() noexcept;
     submission* make_room() noexcept;
     void resubmit_pending() noexcept;
     void run_posted() noexcept;
     void refuse_posts() noexcept;
+    bool is_own_thread() const noexcept;
     void retry_missed_cancels() noexcept;
 
     std::unique_ptr<engine> engine_;
-    frame* ready_head_ = nullptr;
+    frame* ready_head_ = nullptr; // What became ready since the round began.
     frame** ready_tail_ = &ready_head_;
-    std::uint32_t ready_count_ = 0;
+    frame* round_head_ = nullptr; // What is left of the round.
+    frame** round_tail_ = &round_head_;
     frame* running_ = nullptr;
     frame* run_next_ = nullptr;
     frame* finished_ = nullptr;
+    std::uint32_t streak_ = 0;
     std::uint32_t hops_ = 0;
     bool driving_ = false;
-    std::uint32_t streak_ = 0;
+    bool handed_over_ = false; // `run_next_` or `finished_` was set.
     slot_table slots_;
     std::uint32_t cancels_head_ = slot_table::none;
     std::uint32_t cancels_tail_ = slot_table::none;
@@ -252,7 +263,7 @@ private:
     };
     retry_timer retry_;
     mailbox* mailbox_;
-    pthread_t thread_;
+    const void* thread_;
     std::uint64_t forks_seen_ = 0;
     run_loop* left_behind_before_ = nullptr;
 };

@@ -18,7 +18,8 @@ enum class cancel_state : std::uint8_t {
     missed, ///< Answered ENOENT while the target is in flight; its slot waits to try again.
 };
 
-struct slot {
+/// Its size is a power of two, so that finding one is a shift.
+struct alignas(32) slot {
     operation* target = nullptr; // nullptr: free, or ended while in a list of cancels.
     operation_id id = 0;         // Of this operation, else of the next: index and generation.
     std::uint32_t link = 0;      // The next slot of the free list or of a list of cancels.
@@ -36,23 +37,20 @@ public:
     slot_table(const slot_table&) = delete;
     slot_table& operator=(const slot_table&) = delete;
 
-    std::uint32_t take(operation& target) noexcept {
+    slot& take(operation& target) noexcept {
         if (free_ == none) [[unlikely]] {
             grow();
         }
-        const std::uint32_t index = free_;
-        slot& taken = slots_[index];
+        slot& taken = slots_[free_];
         free_ = taken.link;
         taken.target = &target;
-        ++used_;
-        return index;
+        return taken;
     }
 
     /// Ends the slot's operation. A slot that a list of cancels still links is freed by that list.
     void release(slot& ended, std::uint32_t index) noexcept {
         ended.target = nullptr;
         ended.id += next_generation;
-        --used_;
         if (ended.cancel == cancel_state::none) [[likely]] {
             ended.link = free_;
             free_ = index;
@@ -78,7 +76,8 @@ public:
         return named.id == id && named.target != nullptr ? &named : nullptr;
     }
 
-    std::uint32_t used() const noexcept { return used_; }
+    /// How many slots are not free; counts them.
+    std::uint32_t used() const noexcept;
     std::uint32_t size() const noexcept { return size_; }
 
 private:
@@ -88,7 +87,6 @@ private:
 
     slot* slots_ = nullptr;
     std::uint32_t free_ = none;
-    std::uint32_t used_ = 0;
     std::uint32_t size_ = 0;
 };
 

@@ -8,7 +8,7 @@ namespace gyre::inline v0::detail {
 
 /// A link of a circular list. Unlinked while `next` is null.
 struct timer_link {
-    timer_link* previous = nullptr;
+    timer_link* previous; // Nothing while unlinked.
     timer_link* next = nullptr;
 
     void make_empty_list() noexcept { previous = next = this; }
@@ -93,14 +93,13 @@ public:
     bool has_fresh() const noexcept { return has_fresh_; }
     void absorb(engine_time now) noexcept;
 
-    /// False if there is nothing that `expire` could fire.
-    bool may_expire() const noexcept {
-        return lanes_active_ || levels_used_ != 0 || !due_.is_empty_list();
-    }
-
     /// When `expire` should be called next: not after the earliest deadline's tick; `never` without
-    /// timers. To be asked after `absorb`.
+    /// timers. Looks at all lanes and levels. To be asked after `absorb`.
     engine_time next() noexcept;
+
+    /// The same without looking: what `next` was after the last `expire`, or the deadline of what
+    /// was armed since. Disarming leaves it as it is, so `expire` may find nothing to do.
+    engine_time earliest() const noexcept { return earliest_; }
 
     /// Fires every timer whose deadline is not after `now`, in the order of deadlines as far as the
     /// wheel knows it. Returns how many.
@@ -135,7 +134,7 @@ private:
     lane* last_lane_;
     unsigned lanes_used_ = 1; // Those behind were never needed.
     bool has_fresh_ = false;
-    bool lanes_active_ = false; // Some timer in a lane had a deadline when last looked at.
+    engine_time earliest_ = never;
     std::uint32_t levels_used_ = 0;
     std::uint64_t elapsed_; // All ticks of the wheel up to and including this one are done.
     lane lanes_[lanes_max];

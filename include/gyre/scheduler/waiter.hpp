@@ -1,5 +1,6 @@
 #pragma once
 
+#include <bit>
 #include <coroutine>
 #include <cstdint>
 #include <source_location>
@@ -38,7 +39,13 @@ enum class stop_level : std::uint8_t {
 /// What applies to everything below one point of the task tree: a scope, a branch of `when_any`, a
 /// limit. Children that open no point of their own share their parent's.
 struct stop_state {
-    stop_level level = stop_level::none;
+    /// For who copies the level from outside before anybody asks.
+    struct set_later {};
+
+    stop_level level;
+
+    stop_state() noexcept : level(stop_level::none) {}
+    explicit stop_state(set_later) noexcept {}
 
     bool canceled() const noexcept { return level == stop_level::cancel; }
     /// True if this raised the level.
@@ -98,6 +105,23 @@ struct task_owner {
     waiter* notified = nullptr;
 };
 
+/// A `std::source_location` as the one pointer that it is: the class itself, as an argument, costs
+/// each await three more stores into the frame.
+class source_place {
+public:
+    source_place() noexcept = default;
+    source_place(const void* place) noexcept : place_(place) {}
+
+    std::source_location location() const noexcept {
+        return place_ != nullptr ? std::bit_cast<std::source_location>(place_)
+                                 : std::source_location();
+    }
+
+private:
+    static_assert(sizeof(std::source_location) == sizeof(void*));
+    const void* place_ = nullptr;
+};
+
 /// What the scheduler knows of a coroutine: the base of every promise.
 ///
 /// A frame is in one of these states: running; ready (in the scheduler's queue); or waiting, with
@@ -106,7 +130,7 @@ class frame : public waiter {
 public:
     frame() noexcept : waiter(&frame::become_ready) {}
     ~frame() {
-        if (ready) [[unlikely]] {
+        if (ready()) [[unlikely]] {
             leave_ready_queue();
         }
     }
@@ -114,15 +138,15 @@ public:
     frame& operator=(const frame&) = delete;
 
     static void become_ready(waiter& self) noexcept;
+    bool ready() const noexcept { return next_ready != nullptr; }
 
     task_context context;
     std::coroutine_handle<> handle;
     task_owner* owner = nullptr;
     pending* awaiting = nullptr;
-    frame* next_ready = nullptr;
-    std::source_location site; // Of the current or last await.
+    frame* next_ready = nullptr; // In the queue: the next one, the last one itself.
+    source_place site;           // Of the current or last await.
     std::uint32_t refusals = 0;
-    bool ready = false;
     bool abandoned = false; // Its outcome is stored; it is to be destroyed instead of resumed.
 
 private:

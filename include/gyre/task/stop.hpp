@@ -83,7 +83,7 @@ private:
     }
     static constexpr pending_kind kind_of = {&request, "idle"};
 
-    stop_state stop_;
+    stop_state stop_{stop_state::set_later()};
     bool stopped_ = false;
     awaiter_of<Description> inner_;
 };

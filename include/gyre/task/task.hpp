@@ -9,7 +9,6 @@
 #include <cstddef>
 #include <exception>
 #include <memory>
-#include <source_location>
 #include <type_traits>
 #include <utility>
 
@@ -96,7 +95,7 @@ public:
 
     template <class Description>
     auto await_transform(
-        Description&& description, std::source_location where = std::source_location::current()
+        Description&& description, const void* where = __builtin_source_location()
     ) noexcept {
         using bare = std::remove_cvref_t<Description>;
         static_assert(

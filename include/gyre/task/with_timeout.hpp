@@ -115,7 +115,7 @@ private:
     static constexpr pending_kind kind_of = {&request, "with_timeout"};
 
     engine_time limit_;
-    stop_state stop_;
+    stop_state stop_{stop_state::set_later()};
     bool expired_ = false;
     awaiter_of<Description> inner_;
 };
