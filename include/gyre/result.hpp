@@ -3,6 +3,7 @@
 #include <gyre/detail/assert.hpp>
 #include <gyre/error.hpp>
 
+#include <cstdint>
 #include <new>
 #include <system_error>
 #include <type_traits>
@@ -199,7 +200,8 @@ public:
 
     /// The error; an empty code when there is a value.
     [[nodiscard]] std::error_code error() const noexcept {
-        return code_ == 0 ? std::error_code() : std::error_code(code_, *category_);
+        return code_ == 0 ? std::error_code()
+                          : std::error_code(static_cast<int>(code_), *category_);
     }
 
     /// The value, or `fallback` in its place.
@@ -219,7 +221,7 @@ private:
 
     void throw_if_error() const {
         if (code_ != 0) {
-            detail::throw_bad_result(code_, *category_);
+            detail::throw_bad_result(static_cast<int>(code_), *category_);
         }
     }
 
@@ -254,7 +256,9 @@ private:
         const std::error_category* category_;
     };
     // NOLINTEND(readability-identifier-naming)
-    int code_; // 0: value_ lives; otherwise category_ and this are the error.
+    // 0: value_ lives; otherwise category_ and this are the error. As wide as a register, since
+    // padding costs instructions where a result travels in two of them.
+    std::intptr_t code_;
 };
 
 /// The outcome of an operation that yields nothing but success.
@@ -281,18 +285,19 @@ public:
     /// Throws `std::system_error` with the error unless it succeeded.
     void value() const {
         if (code_ != 0) {
-            detail::throw_bad_result(code_, *category_);
+            detail::throw_bad_result(static_cast<int>(code_), *category_);
         }
     }
 
     /// The error; an empty code on success.
     [[nodiscard]] std::error_code error() const noexcept {
-        return code_ == 0 ? std::error_code() : std::error_code(code_, *category_);
+        return code_ == 0 ? std::error_code()
+                          : std::error_code(static_cast<int>(code_), *category_);
     }
 
 private:
     const std::error_category* category_ = nullptr;
-    int code_ = 0;
+    std::intptr_t code_ = 0;
 };
 
 } // namespace gyre::inline v0

@@ -62,7 +62,6 @@ static_assert(uapi::enter_ext_arg == IORING_ENTER_EXT_ARG);
 static_assert(uapi::enter_registered_ring == IORING_ENTER_REGISTERED_RING);
 static_assert(uapi::sq_cq_overflow == IORING_SQ_CQ_OVERFLOW);
 static_assert(uapi::cqe_f_more == IORING_CQE_F_MORE);
-static_assert(uapi::cqe_f_sock_nonempty == IORING_CQE_F_SOCK_NONEMPTY);
 static_assert(uapi::recvsend_poll_first == IORING_RECVSEND_POLL_FIRST);
 
 // Closing a ring unmaps it, and the next ring of another thread may get the same addresses. The
@@ -122,10 +121,14 @@ private:
     void probe_opcodes() noexcept;
     bool arm_event() noexcept;
     int raw_enter(unsigned wanted, engine_time deadline) noexcept;
+    void set_until(engine_time limit) noexcept;
 
     io_uring ring_{};
     unsigned enter_flags_ = 0;
     bool absolute_timer_ = false;
+    engine_time until_for_ = -1; // What `until_` says.
+    __kernel_timespec until_{};
+    io_uring_getevents_arg argument_{};
     bool message_wake_ = false;
     bool event_unarmed_ = false;
     int event_fd_ = -1; // By which other threads wake the ring, without message_wake.
@@ -360,6 +363,13 @@ void uring_engine::probe_opcodes() noexcept {
     }
 }
 
+void uring_engine::set_until(engine_time limit) noexcept {
+    limit = limit > 0 ? limit : 0;
+    until_.tv_sec = limit / 1'000'000'000;
+    until_.tv_nsec = limit % 1'000'000'000;
+    argument_.ts = reinterpret_cast<std::uintptr_t>(&until_);
+}
+
 int uring_engine::raw_enter(unsigned wanted, engine_time deadline) noexcept {
     if (const int fd = pollable_fd_.load(std::memory_order_relaxed); fd >= 0) [[unlikely]] {
         // Before entering: what completes from here on signals it again.
@@ -367,27 +377,22 @@ int uring_engine::raw_enter(unsigned wanted, engine_time deadline) noexcept {
         [[maybe_unused]] const ssize_t taken = ::read(fd, &count, sizeof count);
     }
     submissions.publish();
-    io_uring_getevents_arg argument{};
-    __kernel_timespec until{};
     unsigned flags = enter_flags_;
     void* extra = nullptr;
     std::size_t extra_size = _NSIG / 8;
     if (wanted != 0 && deadline != never) {
-        engine_time limit = deadline;
         if (absolute_timer_) {
             flags |= uapi::enter_abs_timer;
+            if (deadline != until_for_) { // The earliest deadline is often that of the last time.
+                set_until(deadline);
+                until_for_ = deadline;
+            }
         } else {
-            limit = deadline - monotonic_now();
+            set_until(deadline - monotonic_now());
         }
-        if (limit < 0) {
-            limit = 0;
-        }
-        until.tv_sec = limit / 1'000'000'000;
-        until.tv_nsec = limit % 1'000'000'000;
-        argument.ts = reinterpret_cast<std::uintptr_t>(&until);
         flags |= uapi::enter_ext_arg;
-        extra = &argument;
-        extra_size = sizeof argument;
+        extra = &argument_;
+        extra_size = sizeof argument_;
     }
     const int answer = io_uring_enter2(
         static_cast<unsigned>(ring_.enter_ring_fd),

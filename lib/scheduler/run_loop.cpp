@@ -128,7 +128,9 @@ void run_loop::step(bool may_wait) noexcept {
     }
     reap();
     resubmit_pending();
-    run_posted();
+    if (!mailbox_->is_empty()) {
+        run_posted();
+    }
     // After the reap: data that is already here beats its own timeout.
     if (due) {
         counters_.timers_fired += timers_.expire(now);
@@ -162,20 +164,12 @@ void run_loop::run_ready() noexcept {
     round_tail_ = ready_tail_;
     ready_head_ = nullptr;
     ready_tail_ = &ready_head_;
-    std::uint32_t budget = ready_budget;
+    const bool some_abandoned = some_abandoned_;
+    some_abandoned_ = false;
     driving_ = true;
-    do {
-        frame* next = round_head_;
-        frame* after = next->next_ready;
-        round_head_ = after != next ? after : nullptr;
-        resume(*next);
-        if (handed_over_) {
-            follow_up();
-        }
-    } while (--budget != 0 && round_head_ != nullptr);
+    counters_.resumptions += some_abandoned ? run_round<true>() : run_round<false>();
     running_ = nullptr;
     driving_ = false;
-    counters_.resumptions += ready_budget - budget;
     if (round_head_ != nullptr) {
         // What is left of the round goes on before what became ready in it.
         if (ready_head_ != nullptr) {
@@ -185,17 +179,38 @@ void run_loop::run_ready() noexcept {
         }
         ready_head_ = round_head_;
         round_head_ = nullptr;
+        some_abandoned_ = some_abandoned_ || some_abandoned;
     }
 }
 
-inline void run_loop::resume(frame& which) noexcept {
+// Returns how many frames ran.
+template <bool some_abandoned>
+std::uint32_t run_loop::run_round() noexcept {
+    std::uint32_t budget = ready_budget;
+    do {
+        frame* next = round_head_;
+        frame* after = next->next_ready;
+        round_head_ = after != next ? after : nullptr;
+        begin_to_run(*next);
+        if (some_abandoned && next->abandoned) {
+            finished(*next);
+        } else {
+            resume(*next);
+        }
+        if (handed_over_) {
+            follow_up();
+        }
+    } while (--budget != 0 && round_head_ != nullptr);
+    return ready_budget - budget;
+}
+
+inline void run_loop::begin_to_run(frame& which) noexcept {
     which.next_ready = nullptr;
     which.awaiting = nullptr;
     running_ = &which;
-    if (which.abandoned) [[unlikely]] {
-        finished(which);
-        return;
-    }
+}
+
+inline void run_loop::resume(frame& which) noexcept {
     streak_ = 0;
     which.handle.resume();
 }
@@ -212,6 +227,7 @@ void run_loop::follow_up() noexcept {
             run_next_ = nullptr;
             handed_over_ = false;
             ++hops_;
+            begin_to_run(*next);
             resume(*next);
         }
     }
@@ -446,7 +462,7 @@ inline void run_loop::dispatch(const completion& which) noexcept {
         ++outcomes.failed;
     }
     if ((which.flags & uapi::cqe_f_more) == 0) [[likely]] {
-        slots_.release(named, index);
+        slots_.release(named);
         target.state_ = operation_state::done;
     }
     kind.complete(target);
@@ -555,7 +571,7 @@ void run_loop::queue_waiting_cancels() noexcept {
         const std::uint32_t index = cancels_head_;
         cancels_head_ = slots_[index].link;
         if (slots_[index].target == nullptr) {
-            slots_.free(index);
+            slots_.free(slots_[index]);
         } else {
             slots_[index].cancel = cancel_state::sent;
         }
@@ -568,7 +584,7 @@ void run_loop::retry_missed_cancels() noexcept {
         const std::uint32_t index = missed_;
         missed_ = slots_[index].link;
         if (slots_[index].target == nullptr) {
-            slots_.free(index);
+            slots_.free(slots_[index]);
         } else {
             push_cancel(index);
             any = true;
@@ -612,9 +628,6 @@ void run_loop::drain(operation& which) noexcept {
 // Other threads.
 
 void run_loop::run_posted() noexcept {
-    if (mailbox_->is_empty()) [[likely]] {
-        return;
-    }
     for (posted* next = mailbox_->take(); next != nullptr;) {
         posted& taken = *next;
         next = taken.next;

@@ -20,15 +20,15 @@ void slot_table::grow() noexcept {
     // Index 0 stays unused, so that no id is ever 0, whatever the generation.
     for (std::uint32_t index = size; --index > 0 && index >= size_;) {
         slots_[index].id = next_generation | index;
-        slots_[index].link = free_;
-        free_ = index;
+        slots_[index].next_free = free_;
+        free_ = &slots_[index];
     }
     size_ = size;
 }
 
 std::uint32_t slot_table::used() const noexcept {
     std::uint32_t taken = size_ == 0 ? 0 : size_ - 1; // Not index 0.
-    for (std::uint32_t index = free_; index != none; index = slots_[index].link) {
+    for (const slot* each = free_; each != nullptr; each = each->next_free) {
         --taken;
     }
     return taken;

@@ -40,7 +40,7 @@ TEST_CASE("an id finds its operation until the operation ends, and nothing after
     const operation_id id = table.id(index);
     REQUIRE(table.find(id) != nullptr);
     CHECK(table.find(id)->target == &first);
-    table.release(table[index], index);
+    table.release(table[index]);
     CHECK(table.find(id) == nullptr);
     const std::uint32_t next = take(table, second);
 
@@ -93,7 +93,7 @@ TEST_CASE("ids do not repeat while slots come and go at random") {
             REQUIRE(seen.insert(table.id(used.back())).second);
         } else if (!used.empty()) {
             const std::size_t which = random() % used.size();
-            table.release(table[used[which]], used[which]);
+            table.release(table[used[which]]);
             used[which] = used.back();
             used.pop_back();
         }
@@ -108,16 +108,16 @@ TEST_CASE("a slot that ends while a list of cancels links it is not given out be
         const std::uint32_t index = take(table, one);
         table[index].cancel = state;
 
-        table.release(table[index], index);
+        table.release(table[index]);
         const std::uint32_t other = take(table, one);
         CHECK(other != index);
         CHECK(table[index].target == nullptr);
-        table.free(index);
+        table.free(table[index]);
 
         CHECK(take(table, one) == index);
         CHECK(table[index].cancel == cancel_state::none);
-        table.release(table[index], index);
-        table.release(table[other], other);
+        table.release(table[index]);
+        table.release(table[other]);
     }
 }
 
@@ -127,7 +127,7 @@ TEST_CASE("a slot whose cancel was sent is given out again once its operation ha
     const std::uint32_t index = take(table, one);
     table[index].cancel = cancel_state::sent;
 
-    table.release(table[index], index);
+    table.release(table[index]);
 
     CHECK(take(table, one) == index);
     CHECK(table[index].cancel == cancel_state::none);
@@ -144,7 +144,7 @@ TEST_CASE("no operation is named 0 although generations come round") {
     for (int turn = 0; turn < 3; ++turn) {
         CHECK(table.id(index) != 0);
         REQUIRE(table.find(table.id(index)) != nullptr);
-        table.release(table[index], index);
+        table.release(table[index]);
         index = take(table, one);
     }
 }

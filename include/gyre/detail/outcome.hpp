@@ -34,4 +34,8 @@ inline bool is_canceled(std::error_code error) noexcept {
     return error.value() == ECANCELED && error.category() == std::system_category();
 }
 
+/// `by` if `error` is ECANCELED, else `error`: how an adaptor names the cancel that it caused. Out of
+/// line, so that the rare case costs each await no code.
+std::error_code instead_of_canceled(std::error_code error, errc by) noexcept;
+
 } // namespace gyre::inline v0::detail

@@ -32,6 +32,7 @@ template <class Description>
 class operation_awaiter final : public operation {
 public:
     using result_type = typename Description::result_type;
+    static constexpr bool stop_is_looked_at_once = true;
 
     explicit operation_awaiter(Description& description) noexcept
         : operation(kind_of), description_(description) {}

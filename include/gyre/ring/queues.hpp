@@ -47,35 +47,35 @@ public:
     submission_queue(
         submission* entries, std::uint32_t size, std::uint32_t* head, std::uint32_t* tail
     ) noexcept
-        : entries_(entries), head_(head), tail_(tail), mask_(size - 1), next_(*tail) {
-        refresh();
-    }
+        : entries_(entries), head_(head), tail_(tail), mask_(size - 1), taken_(*head),
+          lap_(*tail & ~mask_), next_(entries + (*tail & mask_)), stretch_end_(next_) {}
 
     /// The next free entry, zeroed but for what the caller writes, or nullptr when the queue is
     /// full. It counts as queued from now on.
     submission* acquire() noexcept {
-        if (--room_ < 0) [[unlikely]] {
-            room_ = 0;
-            return nullptr;
+        if (next_ == stretch_end_) [[unlikely]] {
+            begin_stretch();
+            if (next_ == stretch_end_) {
+                return nullptr;
+            }
         }
-        submission* entry = &entries_[next_++ & mask_];
+        submission* entry = next_++;
         *entry = submission{};
         return entry;
     }
 
     /// Makes all acquired entries visible to the consumer.
     void publish() noexcept {
-        std::atomic_ref<std::uint32_t>(*tail_).store(next_, std::memory_order_release);
+        std::atomic_ref<std::uint32_t>(*tail_).store(next_index(), std::memory_order_release);
     }
 
     /// Learns how far the consumer has come.
     void refresh() noexcept {
         taken_ = std::atomic_ref<std::uint32_t>(*head_).load(std::memory_order_acquire);
-        room_ = static_cast<std::int32_t>(size() - queued());
     }
 
     /// How many entries are queued that the consumer had not taken at the last `refresh()`.
-    std::uint32_t queued() const noexcept { return next_ - taken_; }
+    std::uint32_t queued() const noexcept { return next_index() - taken_; }
     std::uint32_t size() const noexcept { return mask_ + 1; }
 
     /// The queued entry at `position`, counted from the oldest, 0 to `queued() - 1`.
@@ -86,18 +86,32 @@ public:
     /// The consumer's side, for engines in software: gives up the oldest entry.
     void consume() noexcept {
         taken_ += 1;
-        room_ += 1;
         std::atomic_ref<std::uint32_t>(*head_).store(taken_, std::memory_order_release);
     }
 
 private:
+    std::uint32_t next_index() const noexcept {
+        return lap_ + static_cast<std::uint32_t>(next_ - entries_);
+    }
+    // Finds out which entries are free and lie side by side, from the next one on. They stay free.
+    void begin_stretch() noexcept {
+        if (next_ == entries_ + size()) {
+            next_ = entries_;
+            lap_ += size();
+        }
+        const std::uint32_t room = size() - queued();
+        const auto to_end = static_cast<std::uint32_t>(entries_ + size() - next_);
+        stretch_end_ = next_ + (room < to_end ? room : to_end);
+    }
+
     submission* entries_ = nullptr;
     std::uint32_t* head_ = nullptr;
     std::uint32_t* tail_ = nullptr;
     std::uint32_t mask_ = 0;
-    std::uint32_t next_ = 0;
     std::uint32_t taken_ = 0;
-    std::int32_t room_ = 0; // size() - queued().
+    std::uint32_t lap_ = 0; // The index of the first entry in this round through the ring.
+    submission* next_ = nullptr;
+    submission* stretch_end_ = nullptr;
 };
 
 /// The consumer's view of a completion queue in memory that somebody else owns.

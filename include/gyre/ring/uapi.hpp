@@ -58,6 +58,5 @@ inline constexpr std::uint16_t recvsend_poll_first = 1U << 0; // 5.19
 
 // io_uring_cqe.flags.
 inline constexpr std::uint32_t cqe_f_more = 1U << 1;          // 5.13
-inline constexpr std::uint32_t cqe_f_sock_nonempty = 1U << 2; // 5.19
 
 } // namespace gyre::inline v0::detail::uapi

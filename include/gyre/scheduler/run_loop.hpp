@@ -55,15 +55,15 @@ protected:
     friend class run_loop;
     // Set when it starts and not before: there is one of these for each await.
     waiter* told_;
-    run_loop* loop_;
     operation* next_again_;
+    run_loop* loop_;
     std::uint32_t slot_;
     std::int32_t result_;
     // Four bytes, so that one store sets them.
     operation_state state_ = operation_state::idle;
     bool cancel_wanted_ = false;
     bool taken_ = false;
-    bool spare_ = false;
+    [[maybe_unused]] bool spare_ = false;
 };
 
 /// What the loop knows of the tasks it carries: the scope that holds them all.
@@ -131,6 +131,12 @@ public:
         which.next_ready = &which;
         *ready_tail_ = &which;
         ready_tail_ = &which.next_ready;
+    }
+    /// Makes a frame ready whose outcome is stored: it is destroyed instead of resumed.
+    void abandon(frame& which) noexcept {
+        which.abandoned = true;
+        some_abandoned_ = true;
+        make_ready(which);
     }
     void leave_ready_queue(frame& which) noexcept;
 
@@ -213,6 +219,9 @@ private:
     submission& prepare_crowded(operation& which) noexcept;
     bool leave_list(frame*& head, frame**& tail, frame& which) noexcept;
     void run_ready() noexcept;
+    template <bool some_abandoned>
+    std::uint32_t run_round() noexcept;
+    void begin_to_run(frame& which) noexcept;
     void resume(frame& which) noexcept;
     void follow_up() noexcept;
     void conclude() noexcept;
@@ -247,7 +256,8 @@ private:
     std::uint32_t streak_ = 0;
     std::uint32_t hops_ = 0;
     bool driving_ = false;
-    bool handed_over_ = false; // `run_next_` or `finished_` was set.
+    bool handed_over_ = false;    // `run_next_` or `finished_` was set.
+    bool some_abandoned_ = false; // Among those that became ready.
     slot_table slots_;
     std::uint32_t cancels_head_ = slot_table::none;
     std::uint32_t cancels_tail_ = slot_table::none;

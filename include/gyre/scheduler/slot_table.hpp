@@ -22,7 +22,8 @@ enum class cancel_state : std::uint8_t {
 struct alignas(32) slot {
     operation* target = nullptr; // nullptr: free, or ended while in a list of cancels.
     operation_id id = 0;         // Of this operation, else of the next: index and generation.
-    std::uint32_t link = 0;      // The next slot of the free list or of a list of cancels.
+    slot* next_free = nullptr;
+    std::uint32_t link = 0; // The next slot of a list of cancels.
     cancel_state cancel = cancel_state::none;
 };
 
@@ -38,30 +39,30 @@ public:
     slot_table& operator=(const slot_table&) = delete;
 
     slot& take(operation& target) noexcept {
-        if (free_ == none) [[unlikely]] {
+        if (free_ == nullptr) [[unlikely]] {
             grow();
         }
-        slot& taken = slots_[free_];
-        free_ = taken.link;
+        slot& taken = *free_;
+        free_ = taken.next_free;
         taken.target = &target;
         return taken;
     }
 
     /// Ends the slot's operation. A slot that a list of cancels still links is freed by that list.
-    void release(slot& ended, std::uint32_t index) noexcept {
+    void release(slot& ended) noexcept {
         ended.target = nullptr;
         ended.id += next_generation;
         if (ended.cancel == cancel_state::none) [[likely]] {
-            ended.link = free_;
-            free_ = index;
+            ended.next_free = free_;
+            free_ = &ended;
         } else if (ended.cancel == cancel_state::sent) {
-            free(index);
+            free(ended);
         }
     }
-    void free(std::uint32_t index) noexcept {
-        slots_[index].cancel = cancel_state::none;
-        slots_[index].link = free_;
-        free_ = index;
+    void free(slot& ended) noexcept {
+        ended.cancel = cancel_state::none;
+        ended.next_free = free_;
+        free_ = &ended;
     }
 
     slot& operator[](std::uint32_t index) noexcept { return slots_[index]; }
@@ -86,7 +87,7 @@ private:
     void grow() noexcept;
 
     slot* slots_ = nullptr;
-    std::uint32_t free_ = none;
+    slot* free_ = nullptr;
     std::uint32_t size_ = 0;
 };
 

@@ -14,9 +14,10 @@ struct timer_link {
     void make_empty_list() noexcept { previous = next = this; }
     bool is_empty_list() const noexcept { return next == this; }
     void insert_before(timer_link& place) noexcept {
-        previous = place.previous;
+        timer_link* before = place.previous;
         next = &place;
-        previous->next = this;
+        before->next = this;
+        previous = before;
         place.previous = this;
     }
     void unlink() noexcept {

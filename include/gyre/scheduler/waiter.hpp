@@ -39,13 +39,7 @@ enum class stop_level : std::uint8_t {
 /// What applies to everything below one point of the task tree: a scope, a branch of `when_any`, a
 /// limit. Children that open no point of their own share their parent's.
 struct stop_state {
-    /// For who copies the level from outside before anybody asks.
-    struct set_later {};
-
-    stop_level level;
-
-    stop_state() noexcept : level(stop_level::none) {}
-    explicit stop_state(set_later) noexcept {}
+    stop_level level = stop_level::none;
 
     bool canceled() const noexcept { return level == stop_level::cancel; }
     /// True if this raised the level.
@@ -57,6 +51,9 @@ struct stop_state {
         return true;
     }
 };
+
+/// For what is to be refused although its scope is not canceled.
+inline constinit stop_state always_canceled{stop_level::cancel};
 
 class pending;
 

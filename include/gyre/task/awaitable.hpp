@@ -37,6 +37,11 @@ concept knows_end = requires(const Awaiter& awaiter) {
     { awaiter.over() } -> std::same_as<bool>;
 };
 
+/// Some awaiters look at the stop state that they are given when they start, and never again: then
+/// an adaptor hands its own caller's on and needs none.
+template <class Awaiter>
+concept looks_at_stop_once = requires { requires Awaiter::stop_is_looked_at_once; };
+
 /// Some descriptions speak to the awaiting coroutine itself (`or_return`), so no adaptor takes
 /// them.
 template <class T>
@@ -72,7 +77,7 @@ public:
         return finish_at_once(self);
     }
 
-    decltype(auto) await_resume() { return inner_.take(); }
+    [[gnu::always_inline]] decltype(auto) await_resume() { return inner_.take(); }
 
 private:
     // Over at once. Through the queue all the same when the scope is canceled, so that a loop that

@@ -74,8 +74,7 @@ private:
     // its caller is told, as they would by co_return.
     bool leave() noexcept {
         fail_(*frame_, traits::error(outcome_));
-        frame_->abandoned = true;
-        frame_->context.owner->make_ready(*frame_);
+        frame_->context.owner->abandon(*frame_);
         return false;
     }
 

@@ -3,6 +3,7 @@
 #include <gyre/detail/outcome.hpp>
 #include <gyre/task/awaitable.hpp>
 
+#include <type_traits>
 #include <utility>
 
 namespace gyre::inline v0 {
@@ -37,55 +38,72 @@ private:
 
 template <class Description>
 class idle_awaiter final : public pending {
+    using inner_awaiter = awaiter_of<Description>;
     using traits = outcome_traits<outcome_of<Description>>;
 
 public:
     using result_type = outcome_of<Description>;
+    static constexpr bool stop_is_looked_at_once = looks_at_stop_once<inner_awaiter>;
 
     explicit idle_awaiter(idle_description<Description>& description) noexcept
         : pending(kind_of), inner_(description.inner_) {}
 
     bool start(const task_context& context, waiter& told) noexcept {
-        stop_.level = context.stop->level;
-        if (stop_.level == stop_level::stop) {
-            stop_.level = stop_level::cancel; // Refused like a canceled one, and read as stopped.
-            stopped_ = true;
+        if (context.stop->level != stop_level::none) [[unlikely]] {
+            return start_stopped(context, told);
         }
-        return inner_.start({context.owner, &stop_, context.parent}, told);
+        if constexpr (stop_is_looked_at_once) {
+            return inner_.start(context, told);
+        } else {
+            return inner_.start({context.owner, &stop_, context.parent}, told);
+        }
     }
     bool over() const noexcept
-        requires knows_end<awaiter_of<Description>>
+        requires knows_end<inner_awaiter>
     {
         return inner_.over();
     }
-    result_type take() {
+    [[gnu::always_inline]] result_type take() {
         result_type outcome = inner_.take();
-        if (stopped_) [[unlikely]] {
-            read_as_stopped(outcome);
+        if (asked_ == stop_level::stop) [[unlikely]] {
+            if (const std::error_code error = traits::error(outcome)) {
+                traits::replace_error(outcome, instead_of_canceled(error, errc::stopped));
+            }
         }
         return outcome;
     }
 
 private:
-    [[gnu::noinline]] static void read_as_stopped(result_type& outcome) {
-        if (is_canceled(traits::error(outcome))) {
-            traits::replace_error(outcome, make_error_code(errc::stopped));
+    // Refused like a canceled one, and read as stopped if it is no more than that.
+    [[gnu::noinline]] bool start_stopped(const task_context& context, waiter& told) noexcept {
+        asked_ = context.stop->level;
+        if constexpr (!stop_is_looked_at_once) {
+            stop_.level = stop_level::cancel;
+            return inner_.start({context.owner, &stop_, context.parent}, told);
+        } else {
+            return inner_.start({context.owner, &always_canceled, context.parent}, told);
         }
     }
     static pending* request(pending& base, stop_level level) noexcept {
         auto& self = static_cast<idle_awaiter&>(base);
-        if (!self.stop_.raise(stop_level::cancel)) {
+        if (self.asked_ != stop_level::none) {
             return nullptr;
         }
-        self.stopped_ = level == stop_level::stop;
+        self.asked_ = level;
+        if constexpr (!stop_is_looked_at_once) {
+            self.stop_.level = stop_level::cancel;
+        }
         pending::request(&self.inner_, stop_level::cancel);
         return nullptr;
     }
     static constexpr pending_kind kind_of = {&request, "idle"};
 
-    stop_state stop_{stop_state::set_later()};
-    bool stopped_ = false;
-    awaiter_of<Description> inner_;
+    struct nothing {};
+    using own_stop = std::conditional_t<stop_is_looked_at_once, nothing, stop_state>;
+
+    [[no_unique_address]] own_stop stop_;
+    stop_level asked_ = stop_level::none; // What was asked for first.
+    inner_awaiter inner_;
 };
 
 } // namespace detail

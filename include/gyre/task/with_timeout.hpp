@@ -6,6 +6,7 @@
 #include <gyre/task/awaitable.hpp>
 
 #include <chrono>
+#include <cstdint>
 #include <type_traits>
 #include <utility>
 
@@ -53,20 +54,26 @@ template <class Description>
 class with_timeout_awaiter final : public pending,
                                    private timer,
                                    private timeout_waiter<!knows_end<awaiter_of<Description>>> {
+    using inner_awaiter = awaiter_of<Description>;
     using outcome = outcome_of<Description>;
     using traits = outcome_traits<outcome>;
 
 public:
     using result_type = timed_outcome<outcome>;
+    static constexpr bool stop_is_looked_at_once = looks_at_stop_once<inner_awaiter>;
 
     explicit with_timeout_awaiter(with_timeout_description<Description>& description) noexcept
         : pending(kind_of), timer(&expired), limit_(description.limit_),
           inner_(description.inner_) {}
 
     bool start(const task_context& context, waiter& told) noexcept {
-        stop_.level = context.stop->level;
+        stop_state* below = context.stop;
+        if constexpr (!stop_is_looked_at_once) {
+            stop_.level = context.stop->level;
+            below = &stop_;
+        }
         waiter& first = this->told_of(told, *this);
-        if (inner_.start({context.owner, &stop_, context.parent}, first)) {
+        if (inner_.start({context.owner, below, context.parent}, first)) {
             return true;
         }
         context.owner->arm_after(*this, limit_);
@@ -75,49 +82,64 @@ public:
 
     // A value that won the race stays a value, and so do the bytes that moved; only the cancel that
     // the limit caused reads as a timeout.
-    result_type take() {
+    [[gnu::always_inline]] result_type take() {
         if constexpr (traits::can_fail) {
             outcome inner = inner_.take();
-            if (expired_) [[unlikely]] {
-                read_as_timeout(inner);
+            if (ended_by_ == cause::limit) [[unlikely]] {
+                if (const std::error_code error = traits::error(inner)) {
+                    traits::replace_error(inner, instead_of_canceled(error, errc::timed_out));
+                }
             }
             return inner;
         } else if constexpr (std::is_void_v<outcome>) {
             inner_.take();
-            return expired_ ? result_type(errc::timed_out) : result_type();
+            return ended_by_ == cause::limit ? result_type(errc::timed_out) : result_type();
         } else {
             return result_type(inner_.take());
         }
     }
 
 private:
-    [[gnu::noinline]] static void read_as_timeout(result_type& inner) {
-        if (is_canceled(traits::error(inner))) {
-            traits::replace_error(inner, make_error_code(errc::timed_out));
-        }
-    }
+    enum class cause : std::uint8_t { nobody, limit, caller };
+
     static void expired(timer& base) noexcept {
         auto& self = static_cast<with_timeout_awaiter&>(base);
-        if constexpr (knows_end<awaiter_of<Description>>) {
+        if constexpr (knows_end<inner_awaiter>) {
             if (self.inner_.over()) {
                 return; // Its task is about to go on with what came in time.
             }
         }
-        if (self.stop_.raise(stop_level::cancel)) {
-            self.expired_ = true;
+        if constexpr (!stop_is_looked_at_once) {
+            if (!self.stop_.raise(stop_level::cancel)) {
+                return; // Canceled before, perhaps before it began.
+            }
+        }
+        if (self.ended_by_ == cause::nobody) {
+            self.ended_by_ = cause::limit;
             pending::request(&self.inner_, stop_level::cancel);
         }
     }
     static pending* request(pending& base, stop_level level) noexcept {
         auto& self = static_cast<with_timeout_awaiter&>(base);
-        return self.stop_.raise(level) ? &self.inner_ : nullptr;
+        if constexpr (!stop_is_looked_at_once) {
+            if (!self.stop_.raise(level)) {
+                return nullptr;
+            }
+        }
+        if (level == stop_level::cancel && self.ended_by_ == cause::nobody) {
+            self.ended_by_ = cause::caller;
+        }
+        return &self.inner_;
     }
     static constexpr pending_kind kind_of = {&request, "with_timeout"};
 
+    struct nothing {};
+    using own_stop = std::conditional_t<stop_is_looked_at_once, nothing, stop_state>;
+
     engine_time limit_;
-    stop_state stop_{stop_state::set_later()};
-    bool expired_ = false;
-    awaiter_of<Description> inner_;
+    [[no_unique_address]] own_stop stop_;
+    cause ended_by_ = cause::nobody;
+    inner_awaiter inner_;
 };
 
 } // namespace detail
@@ -148,7 +170,7 @@ private:
 ///               any other `T` a `result<T>`. Its own error is `errc::timed_out`, which equals
 ///               `std::errc::timed_out` and is not TCP's `ETIMEDOUT`.
 template <detail::adaptable Description, class Rep, class Period>
-auto with_timeout(Description inner, std::chrono::duration<Rep, Period> limit) noexcept {
+auto with_timeout(Description inner, const std::chrono::duration<Rep, Period>& limit) noexcept {
     return with_timeout_description<Description>(std::move(inner), detail::nanoseconds_of(limit));
 }
 
