@@ -1,5 +1,5 @@
 # Read by ctest before it runs anything, once for each test program: asks the program for its
-# cases, so that a case becomes known by being built. Expects program, layer and timeout.
+# cases, so that a case becomes known by being built. Expects program, layer, engines and timeout.
 cmake_policy(VERSION 3.24)
 
 # The program answers with a line of gyre_case(SUITE CASE SECONDS) for each of its cases; SECONDS
@@ -16,13 +16,28 @@ function(gyre_case suite case seconds)
         math(EXPR timeout "${timeout} * 60")
     endif()
 
-    add_test("${name}" "${program}" "--gyre-case=${name}")
+    if(NOT engines)
+        gyre_add_case("${name}" "${name}" "${labels}" ${timeout})
+        return()
+    endif()
+    foreach(engine IN LISTS engines)
+        gyre_add_case("${name} (${engine})" "${name}" "${labels};${engine}" ${timeout})
+        # The first is for test::engines(), the second for schedulers made without options.
+        set_tests_properties(
+            "${name} (${engine})"
+            PROPERTIES ENVIRONMENT "GYRE_TEST_ENGINE=${engine};GYRE_ENGINE=${engine}"
+        )
+    endforeach()
+endfunction()
+
+function(gyre_add_case test name labels timeout)
+    add_test("${test}" "${program}" "--gyre-case=${name}")
     set_tests_properties(
-        "${name}"
+        "${test}"
         PROPERTIES LABELS "${labels}" TIMEOUT ${timeout} SKIP_RETURN_CODE 77
     )
     if("timing" IN_LIST labels) # such a case measures time, so it runs alone
-        set_tests_properties("${name}" PROPERTIES RUN_SERIAL TRUE)
+        set_tests_properties("${test}" PROPERTIES RUN_SERIAL TRUE)
     endif()
 endfunction()
 

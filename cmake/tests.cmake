@@ -5,10 +5,19 @@ if(GYRE_SANITIZE)
     set(GYRE_TEST_TIMEOUT 240)
 endif()
 
-# gyre_test(NAME LAYER SOURCES ...): a doctest program; ctest knows each of its cases by
-# "suite: case", labelled with the layer and with each part of the suite's name.
+# The engines that behavioural tests run on.
+set(GYRE_TEST_ENGINES uring epoll)
+
+# gyre_test(NAME LAYER [ENGINES] SOURCES ...): a doctest program; ctest knows each of its cases by
+# "suite: case", labelled with the layer and with each part of the suite's name. With ENGINES, what
+# it tests depends on the engine: each case runs on each of them, as "suite: case (engine)", with
+# the engine as a further label.
 function(gyre_test name layer)
-    cmake_parse_arguments(PARSE_ARGV 2 arg "" "" SOURCES)
+    cmake_parse_arguments(PARSE_ARGV 2 arg "ENGINES" "" SOURCES)
+    set(engines "")
+    if(arg_ENGINES)
+        set(engines ${GYRE_TEST_ENGINES})
+    endif()
     add_executable(${name} ${arg_SOURCES})
     gyre_target(${name})
     target_include_directories(
@@ -30,6 +39,7 @@ function(gyre_test name layer)
         CONTENT
             "set(program [[$<TARGET_FILE:${name}>]])
 set(layer ${layer})
+set(engines [[${engines}]])
 set(timeout ${GYRE_TEST_TIMEOUT})
 include([[${PROJECT_SOURCE_DIR}/cmake/discover_cases.cmake]])
 "

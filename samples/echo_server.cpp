@@ -29,12 +29,13 @@ struct settings {
 };
 
 gyre::engine_kind engine_named(std::string_view name, samples::options& line) {
-    for (const auto kind : {gyre::engine_kind::automatic, gyre::engine_kind::uring}) {
+    for (const auto kind :
+         {gyre::engine_kind::automatic, gyre::engine_kind::uring, gyre::engine_kind::epoll}) {
         if (name == gyre::engine_name(kind)) {
             return kind;
         }
     }
-    line.fail("the engines are automatic and uring");
+    line.fail("the engines are automatic, uring and epoll");
 }
 
 settings read_settings(int count, char** arguments) {

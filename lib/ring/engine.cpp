@@ -1,10 +1,17 @@
 #include <gyre/ring/engine.hpp>
 
-#include <gyre/error.hpp>
+#include "ring/limits.hpp"
 
+#include <gyre/error.hpp>
+#include <gyre/log.hpp>
+
+#include <array>
+#include <atomic>
 #include <cerrno>
 #include <charconv>
 #include <cstdlib>
+#include <string_view>
+#include <system_error>
 
 namespace gyre::inline v0 {
 
@@ -14,6 +21,8 @@ const char* engine_name(engine_kind kind) noexcept {
         return "automatic";
     case engine_kind::uring:
         return "uring";
+    case engine_kind::epoll:
+        return "epoll";
     }
     return "unknown";
 }
@@ -67,6 +76,66 @@ std::string engine_report::text() const {
 
 namespace detail {
 
+const char* limit_help(int error) noexcept {
+    switch (error) {
+    case EMFILE:
+        return "the process is at its descriptor limit (RLIMIT_NOFILE); raise it with ulimit -n";
+    case ENFILE:
+        return "the system is at its descriptor limit; see sysctl fs.file-max";
+    case ENOSPC:
+        return "the user is at the limit of watched descriptors; see sysctl "
+               "fs.epoll.max_user_watches";
+    case ENOMEM:
+        return "the system has no memory left for it";
+    default:
+        return "";
+    }
+}
+
+namespace {
+
+constexpr std::array<engine_kind, 3> kinds = {
+    engine_kind::automatic, engine_kind::uring, engine_kind::epoll
+};
+
+engine_kind kind_named(std::string_view name) {
+    std::string known;
+    for (const engine_kind kind : kinds) {
+        if (name == engine_name(kind)) {
+            return kind;
+        }
+        known += known.empty() ? "the engines are " : kind == kinds.back() ? " and " : ", ";
+        known += engine_name(kind);
+    }
+    throw_error(errno_code(EINVAL), "GYRE_ENGINE \"" + std::string(name) + "\"", known);
+}
+
+std::unique_ptr<engine> make(const engine_options& options, std::string reason) {
+    switch (options.kind) {
+    case engine_kind::epoll:
+        return make_epoll_engine(options, std::move(reason));
+    case engine_kind::automatic:
+    case engine_kind::uring:
+        break;
+    }
+    return make_uring_engine(options, std::move(reason));
+}
+
+// The kernel is too old, or somebody forbids io_uring: another engine does what this one cannot. A
+// limit that was reached is another matter. It would be reached again later.
+bool means_unavailable(const std::error_code& code) noexcept {
+    return code == errno_code(ENOSYS) || code == errno_code(EPERM) || code == errno_code(EACCES);
+}
+
+void log_fallback_once(const std::string& reason) noexcept {
+    static constinit std::atomic<bool> said{false};
+    if (!said.exchange(true)) {
+        log(log_level::warning, reason);
+    }
+}
+
+} // namespace
+
 std::unique_ptr<engine> make_engine(const engine_options& options) {
     engine_options chosen = options;
     std::string reason = "chosen by scheduler_options";
@@ -74,16 +143,8 @@ std::unique_ptr<engine> make_engine(const engine_options& options) {
     if (chosen.kind == engine_kind::automatic) {
         reason = "automatic: the kernel offers io_uring";
         if (const char* wanted = secure_getenv("GYRE_ENGINE"); wanted != nullptr && *wanted) {
-            const std::string_view name = wanted;
-            if (name != "automatic" && name != "uring") {
-                throw_error(
-                    errno_code(EINVAL),
-                    "GYRE_ENGINE \"" + std::string(name) + "\"",
-                    "the engines are automatic and uring"
-                );
-            }
-            if (name != "automatic") {
-                chosen.kind = engine_kind::uring;
+            chosen.kind = kind_named(wanted);
+            if (chosen.kind != engine_kind::automatic) {
                 reason = "chosen by GYRE_ENGINE";
             }
         }
@@ -91,7 +152,21 @@ std::unique_ptr<engine> make_engine(const engine_options& options) {
     if (const char* disabled = secure_getenv("GYRE_DISABLE"); disabled != nullptr) {
         chosen.disable = chosen.disable | parse_features(disabled);
     }
-    return make_uring_engine(chosen, std::move(reason));
+    if (chosen.kind != engine_kind::automatic) {
+        return make(chosen, std::move(reason));
+    }
+    try {
+        return make_uring_engine(chosen, std::move(reason));
+    } catch (const std::system_error& error) {
+        if (!means_unavailable(error.code())) {
+            throw;
+        }
+        reason = std::string("automatic: epoll, since io_uring is not available: ") + error.what();
+    }
+    if (chosen.log_fallback) {
+        log_fallback_once(reason);
+    }
+    return make_epoll_engine(chosen, std::move(reason));
 }
 
 } // namespace detail

@@ -1,6 +1,9 @@
 #include <gyre/ring/domain.hpp>
 
+#include <array>
+#include <atomic>
 #include <cerrno>
+#include <cstdint>
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -12,6 +15,13 @@ namespace {
 template <class Answer>
 Answer or_errno(Answer answer) noexcept {
     return answer < 0 ? static_cast<Answer>(-errno) : answer;
+}
+
+// Numbers that differ by 4096 share a count: a change too many does no harm.
+constinit std::array<std::atomic<std::uint32_t>, 4096> closes{};
+
+std::atomic<std::uint32_t>& closes_counted_for(int fd) noexcept {
+    return closes[static_cast<std::uint32_t>(fd) % closes.size()];
 }
 
 class kernel final : public domain {
@@ -27,7 +37,10 @@ public:
     }
     int listen(int fd, int backlog) noexcept override { return or_errno(::listen(fd, backlog)); }
     int shutdown(int fd, int how) noexcept override { return or_errno(::shutdown(fd, how)); }
-    int close(int fd) noexcept override { return or_errno(::close(fd)); }
+    int close(int fd) noexcept override {
+        closes_counted_for(fd).fetch_add(1, std::memory_order_release);
+        return or_errno(::close(fd));
+    }
     int getsockname(int fd, void* address, std::uint32_t* size) noexcept override {
         return or_errno(::getsockname(fd, static_cast<sockaddr*>(address), size));
     }
@@ -53,6 +66,10 @@ public:
 };
 
 } // namespace
+
+std::uint32_t closes_of(int fd) noexcept {
+    return closes_counted_for(fd).load(std::memory_order_acquire);
+}
 
 domain& kernel_domain() noexcept {
     // Never destroyed: descriptors in static objects may be closed after main.

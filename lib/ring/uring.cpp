@@ -1,3 +1,5 @@
+#include "ring/limits.hpp"
+
 #include <gyre/ring/engine.hpp>
 
 #include <gyre/error.hpp>
@@ -46,6 +48,15 @@ static_assert(uapi::op_send == IORING_OP_SEND && uapi::op_recv == IORING_OP_RECV
 static_assert(uapi::op_sendmsg == IORING_OP_SENDMSG && uapi::op_recvmsg == IORING_OP_RECVMSG);
 static_assert(uapi::op_poll_add == IORING_OP_POLL_ADD && uapi::op_nop == IORING_OP_NOP);
 static_assert(uapi::op_read == IORING_OP_READ && uapi::op_write == IORING_OP_WRITE);
+static_assert(uapi::op_readv == IORING_OP_READV && uapi::op_writev == IORING_OP_WRITEV);
+static_assert(uapi::op_openat == IORING_OP_OPENAT && uapi::op_close == IORING_OP_CLOSE);
+static_assert(uapi::op_statx == IORING_OP_STATX && uapi::op_splice == IORING_OP_SPLICE);
+static_assert(uapi::op_tee == IORING_OP_TEE && uapi::op_shutdown == IORING_OP_SHUTDOWN);
+static_assert(uapi::op_socket == IORING_OP_SOCKET);
+static_assert(uapi::sqe_async == IOSQE_ASYNC);
+static_assert(uapi::cancel_all == IORING_ASYNC_CANCEL_ALL);
+static_assert(uapi::cancel_fd == IORING_ASYNC_CANCEL_FD);
+static_assert(uapi::cancel_any == IORING_ASYNC_CANCEL_ANY);
 static_assert(uapi::setup_cqsize == IORING_SETUP_CQSIZE);
 static_assert(uapi::setup_clamp == IORING_SETUP_CLAMP);
 static_assert(uapi::setup_submit_all == IORING_SETUP_SUBMIT_ALL);
@@ -89,12 +100,8 @@ const char* setup_help(int error) noexcept {
     case ENOMEM:
         return "the rings do not fit the locked-memory limit (RLIMIT_MEMLOCK); raise it with "
                "ulimit -l";
-    case EMFILE:
-        return "the process is at its descriptor limit (RLIMIT_NOFILE); raise it with ulimit -n";
-    case ENFILE:
-        return "the system is at its descriptor limit; see sysctl fs.file-max";
     default:
-        return "";
+        return limit_help(error);
     }
 }
 

@@ -403,8 +403,11 @@ void run_loop::flush_before_close(int fd) noexcept {
                 enter(0, never);
                 reap();
             }
-            return;
+            break;
         }
+    }
+    if (forks_seen_ == forks.load(std::memory_order_relaxed)) { // Else it is the parent's engine.
+        engine_->forget(fd);
     }
 }
 

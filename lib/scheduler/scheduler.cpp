@@ -44,6 +44,7 @@ scheduler::scheduler(const scheduler_options& options) : teardown_limit_(options
     chosen.submission_entries = options.submission_entries;
     chosen.completion_entries = options.completion_entries;
     chosen.disable = options.disable;
+    chosen.log_fallback = options.log_fallback;
     loop_ = std::make_unique<detail::run_loop>(detail::make_engine(chosen));
     loop_->face = this;
 }

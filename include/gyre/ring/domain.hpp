@@ -34,4 +34,8 @@ protected:
 /// The domain of the real system: one object, alive for the whole program.
 domain& kernel_domain() noexcept;
 
+/// Changes with each close of the number `fd` through the domain of the real system, on whatever
+/// thread: who remembers something of a number sees by this whether it is still the same open file.
+std::uint32_t closes_of(int fd) noexcept;
+
 } // namespace gyre::inline v0::detail

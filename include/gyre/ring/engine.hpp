@@ -15,6 +15,7 @@ namespace gyre::inline v0 {
 enum class engine_kind : std::uint8_t {
     automatic, ///< `GYRE_ENGINE` if set, else the best that this machine offers.
     uring,     ///< The kernel's io_uring.
+    epoll,     ///< System calls that do not wait, and epoll(7): where io_uring is not available.
 };
 
 /// The name by which `GYRE_ENGINE` and reports call an engine, e.g. "uring".
@@ -47,6 +48,7 @@ struct engine_options {
     unsigned submission_entries = 256;
     unsigned completion_entries = 4096;
     feature_set disable;
+    bool log_fallback = true; ///< Say in the log that io_uring is not available.
 };
 
 /// Two queues in memory and what happens in `enter`. There is no virtual call per operation.
@@ -79,6 +81,10 @@ public:
     /// To be called by the owner when the completion of a wake was taken.
     virtual void woken() noexcept = 0;
 
+    /// The descriptor is about to be closed, or handed over to somebody else: what the engine knows
+    /// of its number does not hold any more.
+    virtual void forget(int fd) noexcept { static_cast<void>(fd); }
+
     /// Readable when `enter` would find something: for a foreign event loop. Made when first asked
     /// for.
     ///
@@ -103,6 +109,7 @@ protected:
 std::unique_ptr<engine> make_engine(const engine_options& options);
 
 std::unique_ptr<engine> make_uring_engine(const engine_options& options, std::string reason);
+std::unique_ptr<engine> make_epoll_engine(const engine_options& options, std::string reason);
 
 } // namespace detail
 } // namespace gyre::inline v0

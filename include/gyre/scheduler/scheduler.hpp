@@ -22,6 +22,9 @@ struct scheduler_options {
     unsigned completion_entries = 4096;
     /// Features not to use, in addition to those that `GYRE_DISABLE` names.
     feature_set disable = {};
+    /// Log a warning, once per process, when io_uring is not available and `automatic` takes
+    /// another engine. `report()` says so in any case.
+    bool log_fallback = true;
     /// How long the end of a scheduler waits for its canceled tasks. After that it names what is
     /// left in the log and leaves it, memory and ring included.
     std::chrono::milliseconds teardown_limit = std::chrono::seconds(10);
