@@ -6,7 +6,7 @@ if(GYRE_SANITIZE)
 endif()
 
 # The engines that behavioural tests run on.
-set(GYRE_TEST_ENGINES uring epoll)
+set(GYRE_TEST_ENGINES uring epoll blocking)
 
 # gyre_test(NAME LAYER [ENGINES] SOURCES ...): a doctest program; ctest knows each of its cases by
 # "suite: case", labelled with the layer and with each part of the suite's name. With ENGINES, what

@@ -30,12 +30,15 @@ struct settings {
 
 gyre::engine_kind engine_named(std::string_view name, samples::options& line) {
     for (const auto kind :
-         {gyre::engine_kind::automatic, gyre::engine_kind::uring, gyre::engine_kind::epoll}) {
+         {gyre::engine_kind::automatic,
+          gyre::engine_kind::uring,
+          gyre::engine_kind::epoll,
+          gyre::engine_kind::blocking}) {
         if (name == gyre::engine_name(kind)) {
             return kind;
         }
     }
-    line.fail("the engines are automatic, uring and epoll");
+    line.fail("the engines are automatic, uring, epoll and blocking");
 }
 
 settings read_settings(int count, char** arguments) {

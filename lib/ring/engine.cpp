@@ -23,6 +23,8 @@ const char* engine_name(engine_kind kind) noexcept {
         return "uring";
     case engine_kind::epoll:
         return "epoll";
+    case engine_kind::blocking:
+        return "blocking";
     }
     return "unknown";
 }
@@ -94,8 +96,8 @@ const char* limit_help(int error) noexcept {
 
 namespace {
 
-constexpr std::array<engine_kind, 3> kinds = {
-    engine_kind::automatic, engine_kind::uring, engine_kind::epoll
+constexpr std::array<engine_kind, 4> kinds = {
+    engine_kind::automatic, engine_kind::uring, engine_kind::epoll, engine_kind::blocking
 };
 
 engine_kind kind_named(std::string_view name) {
@@ -114,6 +116,8 @@ std::unique_ptr<engine> make(const engine_options& options, std::string reason) 
     switch (options.kind) {
     case engine_kind::epoll:
         return make_epoll_engine(options, std::move(reason));
+    case engine_kind::blocking:
+        return make_blocking_engine(options, std::move(reason));
     case engine_kind::automatic:
     case engine_kind::uring:
         break;

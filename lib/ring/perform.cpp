@@ -189,6 +189,9 @@ outcome transfer(performance& which, bool blocking) noexcept {
     // A repeated look at the same bytes does not add up.
     const bool all = (wish & MSG_WAITALL) != 0 && (wish & MSG_PEEK) == 0;
     int flags = sending ? wish | MSG_NOSIGNAL : wish;
+    if (sending && !all) {
+        blocking = false; // The blocking call would wait for room for the last byte.
+    }
     if (!blocking) {
         flags = (flags | MSG_DONTWAIT) & ~MSG_WAITALL;
     }
@@ -307,6 +310,7 @@ bool is_on_disk(int fd) noexcept {
 outcome read_or_write(const performance& which, bool blocking) noexcept {
     const submission& entry = which.entry;
     const bool writing = entry.opcode == uapi::op_write || entry.opcode == uapi::op_writev;
+    blocking = blocking && !writing; // It would wait for room for the last byte.
     iovec one = {pointer_to<void*>(entry.address), entry.length};
     const iovec* pieces = &one;
     int count = 1;
@@ -348,7 +352,7 @@ outcome read_or_write(const performance& which, bool blocking) noexcept {
     return outcome::done(answer);
 }
 
-outcome splice_or_tee(const performance& which, bool blocking) noexcept {
+outcome splice_or_tee(const performance& which) noexcept {
     const submission& entry = which.entry;
     const auto from = static_cast<int>(entry.file_index);
     const int to = entry.fd;
@@ -360,7 +364,7 @@ outcome splice_or_tee(const performance& which, bool blocking) noexcept {
     loff_t read_at = offset_of(entry.address);
     loff_t write_at = offset_of(entry.offset);
     const auto call = [&] {
-        return attempt(blocking, [&]() -> std::int64_t {
+        return attempt(false, [&]() -> std::int64_t {
             const no_sigpipe guard;
             if (entry.opcode == uapi::op_tee) {
                 return ::tee(from, to, entry.length, flags);
@@ -375,9 +379,6 @@ outcome splice_or_tee(const performance& which, bool blocking) noexcept {
             );
         });
     };
-    if (blocking) {
-        return outcome::done(call());
-    }
     // SPLICE_F_NONBLOCK is about the pipe, and a socket at the other end would wait.
     std::array<pollfd, 2> ends = {{{from, POLLIN, 0}, {to, POLLOUT, 0}}};
     ::poll(ends.data(), ends.size(), 0);
@@ -446,7 +447,7 @@ outcome perform_either(performance& which, bool blocking) noexcept {
         return read_or_write(which, blocking);
     case uapi::op_splice:
     case uapi::op_tee:
-        return splice_or_tee(which, blocking);
+        return splice_or_tee(which);
     case uapi::op_openat:
         return outcome::done(open_file(entry));
     case uapi::op_statx:

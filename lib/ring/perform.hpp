@@ -41,8 +41,9 @@ public:
 /// Files and directories are read, written and opened with whatever time the disk takes.
 outcome perform(performance& which) noexcept;
 
-/// The same by the plain blocking system call. Done with -EINTR when a signal interrupts it: then
-/// it can go on later. It still has to wait where the descriptor itself is O_NONBLOCK.
+/// The same by the plain blocking system call, where there is one with the same outcome. Done with
+/// -EINTR when a signal interrupts it: then it can go on later. It may still have to wait: where the
+/// descriptor itself is O_NONBLOCK, and for room to send a part.
 outcome perform_blocking(performance& which) noexcept;
 
 /// The opcodes that `perform` knows, and ASYNC_CANCEL, which is the engines' own business.

@@ -232,7 +232,8 @@ void software_engine::wait(std::uint32_t index, const outcome& told) noexcept {
     which.events = told.events;
     const int error = told.events == 0 ? rest(which) : watch(which);
     if (error == -EPERM) {
-        finish(index, perform_blocking(which).result);
+        const outcome last = perform_blocking(which);
+        finish(index, last.waits ? -EAGAIN : last.result);
         return;
     }
     if (error < 0) {
@@ -252,21 +253,22 @@ void software_engine::make_runnable(std::uint32_t index) noexcept {
     table_.append(runnable_, index);
 }
 
-bool software_engine::run_blocking(std::uint32_t index) noexcept {
+bool software_engine::run_blocking(std::uint32_t index, int& answer) noexcept {
     table::item& which = table_[index];
     const outcome told = perform_blocking(which);
-    if (told.waits) { // The descriptor itself is O_NONBLOCK.
+    if (told.waits) {
         if (which.where != table::place::runnable) {
             make_runnable(index);
         }
         which.woken = false;
         wait(index, told);
-        return true;
-    }
-    if (told.result == -EINTR) {
         return false;
     }
-    finish(index, told.result);
+    if (told.result == -EINTR) {
+        answer = -EINTR;
+    } else {
+        finish(index, told.result);
+    }
     return true;
 }
 

@@ -93,14 +93,15 @@ protected:
     int take() noexcept;
     /// Tries what is runnable while there is room.
     void run() noexcept;
-    /// The same for the entry at `index`, the only one there is, by a call that may block. False if
-    /// a signal interrupted it.
-    bool run_blocking(std::uint32_t index) noexcept;
+    /// The same for the one at `index`, the only one there is, by a call that may block; `answer` is
+    /// -EINTR when a signal interrupted it. False if it has to wait all the same.
+    bool run_blocking(std::uint32_t index, int& answer) noexcept;
     void make_runnable(std::uint32_t index) noexcept;
 
     /// To be called when `event_fd_` was signalled.
     void take_wake() noexcept;
-    bool wake_is_coming() const noexcept { return signalled_.load(); }
+    /// From a wake() until its completion is told.
+    bool wake_is_coming() const noexcept { return signalled_.load() || wake_untold_; }
     /// To be called when `retry_fd_` was readable.
     void take_retry() noexcept;
 

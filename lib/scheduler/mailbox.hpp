@@ -26,6 +26,9 @@ public:
         }
     }
 
+    /// How many there are that may post or wake: the loop and the handles.
+    const std::atomic<std::uint32_t>& references() const noexcept { return references_; }
+
     /// From any thread. False if the loop has ended.
     bool post(posted& node) noexcept {
         posted* head = head_.load(std::memory_order_relaxed);

@@ -74,6 +74,7 @@ run_loop::retry_timer::retry_timer(run_loop& owner) noexcept
 run_loop::run_loop(std::unique_ptr<engine> chosen)
     : engine_(std::move(chosen)), timers_(engine_->now()), retry_(*this),
       mailbox_(new mailbox(*engine_)), thread_(&this_threads_loop) {
+    engine_->wakers = &mailbox_->references();
     count_forks();
     forks_seen_ = forks.load(std::memory_order_relaxed);
 }

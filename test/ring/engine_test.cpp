@@ -1,11 +1,11 @@
 #include <gyre/ring/engine.hpp>
 
+#include "support/child.hpp"
 #include "support/test.hpp"
 
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
-#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -13,9 +13,7 @@
 #include <thread>
 #include <vector>
 
-#include <fcntl.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 using namespace std::chrono_literals;
@@ -98,31 +96,6 @@ void run_small_program(const gyre::scheduler_options& options) {
         poster.join();
         CHECK(ended.value() == 0);
     });
-}
-
-// Runs `body` in a process of its own and returns what it printed.
-std::string in_child(const std::function<std::string()>& body) {
-    int ends[2];
-    REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
-    const pid_t child = ::fork();
-    REQUIRE(child >= 0);
-    if (child == 0) {
-        const std::string text = body();
-        const ssize_t written = ::write(ends[1], text.data(), text.size());
-        ::_exit(written == static_cast<ssize_t>(text.size()) ? 0 : 1);
-    }
-    ::close(ends[1]);
-    std::string text;
-    char piece[512];
-    for (ssize_t count = 0; (count = ::read(ends[0], piece, sizeof piece)) > 0;) {
-        text.append(piece, static_cast<std::size_t>(count));
-    }
-    ::close(ends[0]);
-    int status = 0;
-    REQUIRE(::waitpid(child, &status, 0) == child);
-    CHECK(WIFEXITED(status));
-    CHECK(WEXITSTATUS(status) == 0);
-    return text;
 }
 
 } // namespace
@@ -277,7 +250,7 @@ TEST_CASE("queues larger than the kernel's limits are cut to them") {
 }
 
 TEST_CASE("at the descriptor limit the error names RLIMIT_NOFILE") {
-    const std::string text = in_child([] {
+    const std::string text = test::in_child([] {
         show_types_first();
         const rlimit limit = {16, 16};
         ::setrlimit(RLIMIT_NOFILE, &limit);
@@ -291,7 +264,7 @@ TEST_CASE("at the descriptor limit the error names RLIMIT_NOFILE") {
 }
 
 TEST_CASE("with one descriptor left a wake-up by eventfd fails, names the limit and keeps none") {
-    const std::string text = in_child([]() -> std::string {
+    const std::string text = test::in_child([]() -> std::string {
         show_types_first();
         const rlimit limit = {16, 16};
         ::setrlimit(RLIMIT_NOFILE, &limit);
@@ -318,7 +291,7 @@ TEST_CASE("a small locked-memory limit gives smaller rings, a tiny one an error 
         return;
     }
     const auto with_limit = [](rlim_t bytes) {
-        return in_child([bytes]() -> std::string {
+        return test::in_child([bytes]() -> std::string {
             const auto user = static_cast<uid_t>(1'000'000'000 + ::getpid());
             const rlimit limit = {bytes, bytes};
             if (::setrlimit(RLIMIT_MEMLOCK, &limit) != 0 || ::setuid(user) != 0) {
@@ -348,7 +321,7 @@ TEST_CASE("rings that do not fit the locked-memory limit shrink whichever queue 
         test::skip("needs root: only a user of its own has its locked memory for itself");
         return;
     }
-    const std::string text = in_child([]() -> std::string {
+    const std::string text = test::in_child([]() -> std::string {
         const auto user = static_cast<uid_t>(1'000'000'000 + ::getpid());
         const rlimit limit = {48 * 1024, 48 * 1024};
         if (::setrlimit(RLIMIT_MEMLOCK, &limit) != 0 || ::setuid(user) != 0) {

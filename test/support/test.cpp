@@ -10,7 +10,7 @@ namespace test {
 const std::vector<gyre::engine_kind>& engines() {
     static const std::vector<gyre::engine_kind> chosen = [] {
         const std::vector<gyre::engine_kind> all = {
-            gyre::engine_kind::uring, gyre::engine_kind::epoll
+            gyre::engine_kind::uring, gyre::engine_kind::epoll, gyre::engine_kind::blocking
         };
         const char* wanted = std::getenv("GYRE_TEST_ENGINE");
         if (wanted == nullptr || *wanted == '\0') {

@@ -4,6 +4,7 @@
 #include <gyre/ring/features.hpp>
 #include <gyre/ring/queues.hpp>
 
+#include <atomic>
 #include <bitset>
 #include <cstdint>
 #include <memory>
@@ -16,6 +17,7 @@ enum class engine_kind : std::uint8_t {
     automatic, ///< `GYRE_ENGINE` if set, else the best that this machine offers.
     uring,     ///< The kernel's io_uring.
     epoll,     ///< System calls that do not wait, and epoll(7): where io_uring is not available.
+    blocking,  ///< The plain system calls, and poll(2) where several have to wait.
 };
 
 /// The name by which `GYRE_ENGINE` and reports call an engine, e.g. "uring".
@@ -95,6 +97,10 @@ public:
 
     const engine_report& report() const noexcept { return report_; }
 
+    /// How many there are that may call `wake`, the driver among them. Set by the driver; without
+    /// it, anybody may.
+    const std::atomic<std::uint32_t>* wakers = nullptr;
+
     submission_queue submissions;
     completion_queue completions;
 
@@ -110,6 +116,7 @@ std::unique_ptr<engine> make_engine(const engine_options& options);
 
 std::unique_ptr<engine> make_uring_engine(const engine_options& options, std::string reason);
 std::unique_ptr<engine> make_epoll_engine(const engine_options& options, std::string reason);
+std::unique_ptr<engine> make_blocking_engine(const engine_options& options, std::string reason);
 
 } // namespace detail
 } // namespace gyre::inline v0
