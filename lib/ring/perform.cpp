@@ -379,6 +379,9 @@ outcome splice_or_tee(const performance& which) noexcept {
             );
         });
     };
+    if (from < 0 || to < 0) {
+        return outcome::done(-EBADF); // Which poll(2) would leave out.
+    }
     // SPLICE_F_NONBLOCK is about the pipe, and a socket at the other end would wait.
     std::array<pollfd, 2> ends = {{{from, POLLIN, 0}, {to, POLLOUT, 0}}};
     ::poll(ends.data(), ends.size(), 0);

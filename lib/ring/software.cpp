@@ -155,16 +155,24 @@ int software_engine::take() noexcept {
     submissions.publish();
     int count = 0;
     bool looked = false;
-    for (; submissions.queued() != 0; ++count) {
-        if (submissions.at(0).opcode == uapi::op_async_cancel && !looked) {
+    while (submissions.queued() != 0) {
+        const bool cancels = submissions.at(0).opcode == uapi::op_async_cancel;
+        if (cancels) {
             // What can be had by now is delivered before anything is canceled.
-            looked = true;
             run();
-            look();
+            if (!std::exchange(looked, true)) {
+                look();
+            }
         }
-        const std::uint32_t index = table_.add(submissions.at(0));
+        table_.append(runnable_, table_.add(submissions.at(0)));
         submissions.consume();
-        table_.append(runnable_, index);
+        ++count;
+        if (cancels) {
+            run(); // At once: it must not find what is queued behind it.
+            if (!runnable_.empty()) {
+                break; // No room: the rest stays where it is.
+            }
+        }
     }
     return count;
 }
