@@ -33,6 +33,8 @@ constexpr std::uint64_t retry_tag = wake_tag - 1;
 // a peer that always has more must not starve the others.
 constexpr unsigned entries_without_events_max = 8;
 
+constexpr std::uint8_t unheeded_max = 16;
+
 // The direction whose readiness `ready` remembers, for operations whose descriptor is closed
 // through gyre; 0 for what is tried and watched anew each time: a raw read or poll may be on a
 // number that its owner has closed and opened again without a word.
@@ -72,6 +74,7 @@ private:
         std::uint32_t closes = 0; // What `closes_of` said at the registration.
         // A receive that does not fill its buffer has emptied the socket.
         bool drains = false;
+        std::uint8_t unheeded = 0; // Events in a row that nothing waited for or came to look at.
     };
 
     descriptor_state& state_of(int fd);
@@ -187,6 +190,11 @@ void epoll_engine::take_events(int count) noexcept {
             state.drains = false;
         }
         state.ready |= ready & both_ways;
+        if (state.waiting.empty() && ++state.unheeded == unheeded_max) {
+            // It may have moved to another scheduler, and would wake this one for ever.
+            unwatch(static_cast<int>(static_cast<std::uint32_t>(event.data.u64)));
+            continue;
+        }
         for (std::uint32_t index = state.waiting.first; index != table::none;) {
             const std::uint32_t next = table_[index].next;
             if ((table_[index].events & ready) != 0) {
@@ -219,7 +227,8 @@ bool epoll_engine::may_be_ready(table::item& which) noexcept {
     if (direction == 0) {
         return true;
     }
-    const descriptor_state& state = state_of(which.entry.fd);
+    descriptor_state& state = state_of(which.entry.fd);
+    state.unheeded = 0;
     if ((state.interest & direction) == 0 || (state.ready & direction) != 0) {
         return true;
     }
@@ -256,6 +265,7 @@ int epoll_engine::watch(table::item& which) noexcept {
         state.interest = interest;
         state.closes = closes_of(which.fd);
     }
+    state.unheeded = 0;
     state.ready &= ~which.events;
     return 0;
 }

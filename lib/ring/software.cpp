@@ -135,8 +135,8 @@ software_engine::software_engine(
 }
 
 software_engine::~software_engine() {
-    for (const int fd : unblocked_) {
-        set_nonblocking(fd, false);
+    for (const unblocked& each : unblocked_) {
+        block_again(each);
     }
     for (const int fd : {event_fd_, retry_fd_}) {
         if (fd >= 0) {
@@ -212,7 +212,7 @@ void software_engine::attempt(std::uint32_t index) noexcept {
     outcome told = perform(which);
     if (which.unblocked && which.entry.opcode == uapi::op_accept) {
         which.unblocked = false;
-        unblocked_.push_back(which.entry.fd);
+        unblocked_.push_back({which.entry.fd, closes_of(which.entry.fd)});
     }
     if (told.waits && which.woken && told.events != 0) {
         // It was said to be ready. If it is, and yet there is nothing to be had, readiness says
@@ -383,11 +383,12 @@ bool software_engine::cancel(std::uint32_t index) noexcept {
 }
 
 void software_engine::forget(int fd) noexcept {
-    if (const auto known = std::find(unblocked_.begin(), unblocked_.end(), fd);
-        known != unblocked_.end()) {
-        unblocked_.erase(known);
-        set_nonblocking(fd, false);
-    }
+    std::erase_if(unblocked_, [&](const unblocked& each) {
+        if (each.fd == fd) {
+            block_again(each);
+        }
+        return each.fd == fd;
+    });
     // Nobody may try its number any more: it may soon name something else.
     if (table_.used() != 0) {
         for (table::list* from : {&waiting_for(fd), &resting_, &runnable_}) {
@@ -404,6 +405,13 @@ void software_engine::forget(int fd) noexcept {
         }
     }
     unwatch(fd);
+}
+
+// Unless its number has been closed since, and names something else.
+void software_engine::block_again(const unblocked& which) const noexcept {
+    if (which.closes == closes_of(which.fd)) {
+        set_nonblocking(which.fd, false);
+    }
 }
 
 // Retries by time.

@@ -129,9 +129,16 @@ protected:
     int retry_fd_ = -1; // A timer for what rests, while there is any.
 
 private:
+    // A listener that was made O_NONBLOCK.
+    struct unblocked {
+        int fd;
+        std::uint32_t closes; // What `closes_of` said then.
+    };
+
     void attempt(std::uint32_t index) noexcept;
     void wait(std::uint32_t index, const outcome& told) noexcept;
     int rest(table::item& which) noexcept;
+    void block_again(const unblocked& which) const noexcept;
     bool cancel(std::uint32_t index) noexcept;
     bool is_target(const submission& cancel, const submission& candidate) const noexcept;
     void finish(std::uint32_t index, std::int32_t result) noexcept;
@@ -147,7 +154,7 @@ private:
 
     table::list resting_;
     std::int64_t retry_interval_ = 0;
-    std::vector<int> unblocked_; // Listeners that were made O_NONBLOCK, until they are closed.
+    std::vector<unblocked> unblocked_; // Until they are closed.
 
     // true from a wake() until the engine has seen it: more of them in between change nothing.
     std::atomic<bool> signalled_{false};

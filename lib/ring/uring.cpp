@@ -126,6 +126,7 @@ private:
     void map_queues() noexcept;
     void prove_enter();
     void probe_opcodes() noexcept;
+    void require_opcodes() const;
     bool arm_event() noexcept;
     int raw_enter(unsigned wanted, engine_time deadline) noexcept;
     void set_until(engine_time limit) noexcept;
@@ -168,6 +169,7 @@ uring_engine::uring_engine(const engine_options& options, std::string reason) {
         }
         prove_enter();
         probe_opcodes();
+        require_opcodes();
         if (allowed(feature::poll_first) && report_.opcodes[IORING_OP_SOCKET]) {
             report_.features.insert(feature::poll_first);
         }
@@ -375,6 +377,33 @@ void uring_engine::set_until(engine_time limit) noexcept {
     until_.tv_sec = limit / 1'000'000'000;
     until_.tv_nsec = limit % 1'000'000'000;
     argument_.ts = reinterpret_cast<std::uintptr_t>(&until_);
+}
+
+// Where even the probe is refused there is nothing to go by.
+void uring_engine::require_opcodes() const {
+    if (report_.opcodes.none()) {
+        return;
+    }
+    for (const std::uint8_t opcode :
+         {uapi::op_nop,
+          uapi::op_poll_add,
+          uapi::op_sendmsg,
+          uapi::op_recvmsg,
+          uapi::op_accept,
+          uapi::op_async_cancel,
+          uapi::op_connect,
+          uapi::op_read,
+          uapi::op_write,
+          uapi::op_send,
+          uapi::op_recv}) {
+        if (!report_.opcodes[opcode]) {
+            throw_error(
+                errno_code(ENOSYS),
+                "io_uring_register",
+                "the ring lacks opcode " + std::to_string(opcode) + ", which gyre needs"
+            );
+        }
+    }
 }
 
 int uring_engine::raw_enter(unsigned wanted, engine_time deadline) noexcept {

@@ -115,6 +115,26 @@ TEST_CASE("an event of a registration that nobody could take back is dropped") {
     ::close(204);
 }
 
+TEST_CASE("a descriptor that nothing waits for any more stops waking the engine") {
+    test::raw_engine engine(gyre::engine_kind::epoll);
+    auto pair = test::socket_pair();
+    expect_echo(engine, pair.first, pair.second);
+    const int fd = engine->pollable_descriptor();
+    int woken = 0;
+    for (int count = 0; count < 100; ++count) {
+        REQUIRE(::send(pair.second, "x", 1, 0) == 1);
+        pollfd look = {fd, POLLIN, 0};
+        woken += ::poll(&look, 1, 0);
+        CHECK(engine.is_silent());
+    }
+    CHECK(woken > 0);
+    CHECK(woken < 20);
+    // And comes back when it is needed.
+    std::array<std::byte, 200> buffer;
+    CHECK(engine.result_of(test::recv_entry(pair.first, buffer)) == 100);
+    expect_echo(engine, pair.first, pair.second);
+}
+
 TEST_CASE("a chatty descriptor does not keep events of others away for ever") {
     test::raw_engine engine(gyre::engine_kind::epoll);
     auto quiet = test::socket_pair();

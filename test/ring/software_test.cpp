@@ -516,6 +516,32 @@ TEST_CASE("a listener is made O_NONBLOCK for its accepts, and blocking again whe
     });
 }
 
+TEST_CASE("an engine that ends leaves a number alone that names something else by then") {
+    for (const gyre::engine_kind kind : {gyre::engine_kind::epoll, gyre::engine_kind::blocking}) {
+        test::raw_fd reused;
+        {
+            test::raw_engine engine(kind);
+            auto listening = gyre::listener::bind("127.0.0.1:0");
+            const int number = listening.native_handle();
+            submission accept = {};
+            accept.opcode = uapi::op_accept;
+            accept.fd = number;
+            engine.queue(accept, 1);
+            REQUIRE(engine.submit() == 1);
+            engine.queue(test::cancel_entry(1), 2);
+            CHECK(engine.next()->result == -ECANCELED);
+            auto pair = test::socket_pair();
+            {
+                const auto closed = std::move(listening); // As while no scheduler runs.
+            }
+            REQUIRE(::fcntl(pair.first, F_SETFL, O_NONBLOCK) == 0);
+            REQUIRE(::fcntl(pair.first, F_DUPFD_CLOEXEC, number) == number);
+            reused = test::raw_fd(number);
+        }
+        CHECK((::fcntl(reused, F_GETFL) & O_NONBLOCK) != 0);
+    }
+}
+
 TEST_CASE("an unknown opcode, a link and a registered file are refused with EINVAL") {
     test::on_software_engines([](test::raw_engine& engine) {
         submission unknown = {};
