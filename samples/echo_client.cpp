@@ -16,7 +16,7 @@
 
 namespace {
 
-constexpr const char* usage = "usage: echo_client --connect ENDPOINT";
+constexpr const char* usage = "usage: echo_client --connect ENDPOINT [--engine NAME]";
 
 gyre::task<int> talk(gyre::endpoint to) {
     std::string failed = "connect " + to.to_string();
@@ -41,17 +41,20 @@ gyre::task<int> talk(gyre::endpoint to) {
 
 int main(int count, char** arguments) {
     gyre::endpoint to;
+    gyre::scheduler_options scheduler;
     samples::options line(count, arguments, usage);
     while (line.next()) {
         if (line.is("--connect")) {
             to = line.endpoint();
+        } else if (line.is("--engine")) {
+            scheduler.engine = line.engine();
         } else {
             line.unknown();
         }
     }
     line.require(to.family() != gyre::address_family::unspecified, "--connect");
     try {
-        return gyre::run(talk, to);
+        return gyre::run(scheduler, talk, to);
     } catch (const std::system_error& error) {
         std::fprintf(stderr, "echo_client: %s\n", error.what());
         return 1;

@@ -11,7 +11,6 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
-#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -28,19 +27,6 @@ struct settings {
     bool report = false;
 };
 
-gyre::engine_kind engine_named(std::string_view name, samples::options& line) {
-    for (const auto kind :
-         {gyre::engine_kind::automatic,
-          gyre::engine_kind::uring,
-          gyre::engine_kind::epoll,
-          gyre::engine_kind::blocking}) {
-        if (name == gyre::engine_name(kind)) {
-            return kind;
-        }
-    }
-    line.fail("the engines are automatic, uring, epoll and blocking");
-}
-
 settings read_settings(int count, char** arguments) {
     settings chosen;
     samples::options line(count, arguments, usage);
@@ -48,7 +34,7 @@ settings read_settings(int count, char** arguments) {
         if (line.is("--listen")) {
             chosen.listen = line.endpoint();
         } else if (line.is("--engine")) {
-            chosen.scheduler.engine = engine_named(line.text(), line);
+            chosen.scheduler.engine = line.engine();
         } else if (line.is("--idle-timeout")) {
             chosen.idle_limit = line.seconds();
         } else if (line.is("--max-connections")) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <gyre/net/endpoint.hpp>
+#include <gyre/ring/engine.hpp>
 
 #include <chrono>
 #include <cstdio>
@@ -63,6 +64,20 @@ public:
         } catch (const std::system_error& error) {
             fail(error.what());
         }
+    }
+
+    gyre::engine_kind engine() {
+        const std::string_view value = text();
+        for (const gyre::engine_kind kind :
+             {gyre::engine_kind::automatic,
+              gyre::engine_kind::uring,
+              gyre::engine_kind::epoll,
+              gyre::engine_kind::blocking}) {
+            if (value == gyre::engine_name(kind)) {
+                return kind;
+            }
+        }
+        fail("the engines are automatic, uring, epoll and blocking");
     }
 
     [[noreturn]] void fail(const char* problem) const {

@@ -25,7 +25,7 @@ static_assert(EPOLLERR == POLLERR && EPOLLHUP == POLLHUP && EPOLLRDHUP == POLLRD
 
 constexpr std::uint32_t both_ways = EPOLLIN | EPOLLOUT;
 
-// In epoll_event.data, where a descriptor has its number and generation.
+// In epoll_event.data, where a descriptor has its number.
 constexpr std::uint64_t wake_tag = ~std::uint64_t{0};
 constexpr std::uint64_t retry_tag = wake_tag - 1;
 
@@ -70,8 +70,7 @@ private:
         table::list waiting;
         std::uint32_t interest = 0; // What it is registered for; 0: it is not.
         std::uint32_t ready = 0;    // Directions in which there was an edge since the last EAGAIN.
-        std::uint32_t generation = 0;
-        std::uint32_t closes = 0; // What `closes_of` said at the registration.
+        std::uint32_t closes = 0;   // What `closes_of` said at the registration.
         // A receive that does not fill its buffer has emptied the socket.
         bool drains = false;
         std::uint8_t unheeded = 0; // Events in a row that nothing waited for or came to look at.
@@ -162,6 +161,8 @@ int epoll_engine::wait_for_events(engine_time deadline) noexcept {
     return count < 0 ? -errno : count;
 }
 
+// An event may be of an open file that had the number before: its owner closed it by hand, and a
+// duplicate lives on. Then something is tried in vain.
 void epoll_engine::take_events(int count) noexcept {
     for (int position = 0; position < count; ++position) { // A negative count is an error.
         const epoll_event& event = events_[static_cast<std::size_t>(position)];
@@ -173,10 +174,7 @@ void epoll_engine::take_events(int count) noexcept {
             take_retry();
             continue;
         }
-        descriptor_state& state = states_[static_cast<std::uint32_t>(event.data.u64)];
-        if (state.generation != event.data.u64 >> 32) {
-            continue; // The number was closed, and the open file lives on elsewhere.
-        }
+        descriptor_state& state = states_[event.data.u64];
         std::uint32_t ready = event.events;
         if ((ready & (EPOLLERR | EPOLLHUP)) != 0) {
             ready |= both_ways;
@@ -192,7 +190,7 @@ void epoll_engine::take_events(int count) noexcept {
         state.ready |= ready & both_ways;
         if (state.waiting.empty() && ++state.unheeded == unheeded_max) {
             // It may have moved to another scheduler, and would wake this one for ever.
-            unwatch(static_cast<int>(static_cast<std::uint32_t>(event.data.u64)));
+            unwatch(static_cast<int>(event.data.u64));
             continue;
         }
         for (std::uint32_t index = state.waiting.first; index != table::none;) {
@@ -217,7 +215,6 @@ epoll_engine::descriptor_state& epoll_engine::state_of(int fd) {
     if (state.interest != 0 && state.closes != closes_of(fd)) [[unlikely]] {
         // Closed by somebody else's hand: by another thread, or while no scheduler ran.
         state.interest = 0;
-        ++state.generation;
     }
     return state;
 }
@@ -245,8 +242,7 @@ int epoll_engine::watch(table::item& which) noexcept {
     if (!known) {
         // Registering says at once what is ready already.
         const std::uint32_t interest = state.interest | wanted;
-        const std::uint64_t data =
-            (std::uint64_t{state.generation} << 32) | static_cast<std::uint32_t>(which.fd);
+        const auto data = static_cast<std::uint32_t>(which.fd);
         const bool added = state.interest == 0;
         int error = control(added ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, which.fd, interest, data);
         if (error == -ENOENT || error == -EEXIST) {
@@ -303,7 +299,6 @@ void epoll_engine::unwatch(int fd) noexcept {
     if (state.interest != 0) {
         control(EPOLL_CTL_DEL, fd, 0, 0);
         state.interest = 0;
-        ++state.generation;
     }
 }
 

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <csignal>
 #include <fstream>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -67,6 +68,29 @@ TEST_CASE("a receive on its own blocks in recvfrom, and in ppoll while another m
         peer.join();
         CHECK(right);
         CHECK(told->result == 3);
+    }
+}
+
+TEST_CASE("a task whose receive is all there is sits in recvfrom, unless somebody has a handle") {
+    for (const bool held : {false, true}) {
+        INFO("a handle is held: ", held);
+        gyre::run({.engine = gyre::engine_kind::blocking}, [held]() -> gyre::task<> {
+            auto pair = gyre::stream::pair();
+            std::optional<gyre::scheduler_handle> handle;
+            if (held) {
+                handle.emplace(gyre::scheduler::current().handle());
+            }
+            bool right = false;
+            std::thread peer([&, thread = this_thread(), fd = pair.second.native_handle()] {
+                right = comes_into(thread, held ? SYS_ppoll : SYS_recvfrom);
+                CHECK(::send(fd, "abc", 3, 0) == 3);
+            });
+            std::array<std::byte, 8> buffer;
+            const auto received = co_await pair.first.recv(buffer);
+            peer.join();
+            CHECK(right);
+            CHECK(received.value() == 3);
+        });
     }
 }
 

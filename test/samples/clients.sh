@@ -95,7 +95,7 @@ finish_with() {
     [ "$status" -eq 0 ] && [ "$took" -lt 2500 ]
 }
 
-client() { timeout 20 "$samples/echo_client" --connect "127.0.0.1:$port"; }
+client() { timeout 20 "$samples/echo_client" --connect "127.0.0.1:$port" --engine "$engine"; }
 via_socat() { timeout 20 socat -t 15 - "TCP:127.0.0.1:$port"; }
 via_nc() { timeout 20 nc -N 127.0.0.1 "$port"; }
 
