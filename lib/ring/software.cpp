@@ -394,8 +394,12 @@ void software_engine::forget(int fd) noexcept {
         for (table::list* from : {&waiting_for(fd), &resting_, &runnable_}) {
             for (std::uint32_t index = from->first; index != table::none;) {
                 const std::uint32_t next = table_[index].next;
-                if (names(table_[index].entry, fd) || table_[index].fd == fd) {
-                    table_[index].closed = true;
+                table::item& which = table_[index];
+                if (names(which.entry, fd) || which.fd == fd) {
+                    which.closed = true;
+                    if (std::exchange(which.unblocked, false)) {
+                        set_nonblocking(which.entry.fd, false); // While it has the number.
+                    }
                     if (from != &runnable_) {
                         make_runnable(index);
                     }

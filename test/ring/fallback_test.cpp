@@ -32,7 +32,7 @@ std::string engine_and_reason(const gyre::scheduler_options& options = {}) {
         std::string told;
         gyre::run(options, [&]() -> gyre::task<> {
             auto pair = gyre::stream::pair();
-            const auto sent = co_await pair.first.send(test::bytes_of("abc"));
+            co_await gyre::or_throw(pair.first.send(test::bytes_of("abc")));
             std::array<std::byte, 8> buffer;
             const auto received = co_await pair.second.recv(buffer);
             const auto& report = gyre::scheduler::current().report();

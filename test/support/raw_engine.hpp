@@ -124,8 +124,7 @@ class raw_engine {
 public:
     explicit raw_engine(
         gyre::engine_kind kind, unsigned submission_entries = 16, unsigned completion_entries = 64
-    )
-        : kind_(kind) {
+    ) {
         gyre::detail::engine_options options;
         options.kind = kind;
         options.submission_entries = submission_entries;
@@ -174,7 +173,6 @@ public:
     }
 
 private:
-    gyre::engine_kind kind_;
     std::unique_ptr<gyre::detail::engine> engine_;
 };
 
