@@ -8,29 +8,20 @@
 // Run: uring_echo --listen 127.0.0.1:7000 [--report]   Needs: Linux 5.11; 6.1 for the flags of
 // gyre.
 
+#include "baseline/server.hpp"
+
 #include <liburing.h>
 
-#include <arpa/inet.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
-#include <charconv>
-#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <memory>
-#include <string>
-#include <string_view>
 #include <vector>
 
 namespace {
@@ -50,16 +41,11 @@ struct completion {
 };
 
 struct connection {
-    std::array<std::byte, 4096> buffer;
+    std::array<std::byte, baseline::buffer_size> buffer;
     int length = 0; // what is to be sent
     int sent = 0;   // and has been
     unsigned generation = 0;
 };
-
-[[noreturn]] void fail(const char* what, int error) {
-    std::fprintf(stderr, "uring_echo: %s: %s\n", what, std::strerror(error));
-    std::exit(1);
-}
 
 // Names an operation by its kind, its descriptor and, where that is a connection, which of the
 // connections that had this number: a late completion cannot hit a successor.
@@ -134,7 +120,7 @@ private:
             }
         }
         if (error < 0) {
-            fail("io_uring_setup", -error);
+            baseline::fail("io_uring_setup", -error);
         }
         enter_flags_ = IORING_ENTER_GETEVENTS;
         if (io_uring_register_ring_fd(&ring_) == 1) {
@@ -163,7 +149,7 @@ private:
         if (taken >= 0) {
             submitted_ += static_cast<unsigned>(taken);
         } else if (taken != -EINTR && taken != -EAGAIN && taken != -EBUSY) {
-            fail("io_uring_enter", -taken);
+            baseline::fail("io_uring_enter", -taken);
         }
     }
 
@@ -288,7 +274,7 @@ private:
         accept();
         if (fd < 0) {
             if (fd != -ECONNABORTED) {
-                fail("accept", -fd);
+                baseline::fail("accept", -fd);
             }
             return;
         }
@@ -319,80 +305,14 @@ private:
     std::vector<std::unique_ptr<connection>> connections_; // by descriptor
 };
 
-int listen_on(const char* host, unsigned short port) {
-    int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in address = {};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(port);
-    if (::inet_pton(AF_INET, host, &address.sin_addr) != 1) {
-        fail(host, EINVAL);
-    }
-    int on = 1;
-    // Accepted sockets inherit both.
-    ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
-        ::listen(fd, SOMAXCONN) != 0) {
-        fail("listen", errno);
-    }
-    socklen_t size = sizeof address;
-    ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
-    std::printf("listening on %s:%u\n", host, static_cast<unsigned>(ntohs(address.sin_port)));
-    std::fflush(stdout);
-    return fd;
-}
-
-int signals_to_end() {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    ::sigprocmask(SIG_BLOCK, &set, nullptr);
-    int fd = ::signalfd(-1, &set, SFD_CLOEXEC);
-    if (fd < 0) {
-        fail("signalfd", errno);
-    }
-    return fd;
-}
-
-int usage() {
-    std::fputs("usage: uring_echo --listen ADDRESS:PORT [--report]\n", stderr);
-    return 2;
-}
-
 } // namespace
 
 int main(int argc, char** argv) {
-    std::string host;
-    unsigned short port = 0;
-    bool with_report = false;
-    for (int index = 1; index < argc; ++index) {
-        std::string_view option = argv[index];
-        if (option == "--report") {
-            with_report = true;
-        } else if (option == "--listen" && index + 1 < argc) {
-            std::string_view where = argv[++index];
-            std::size_t colon = where.rfind(':');
-            if (colon == std::string_view::npos) {
-                return usage();
-            }
-            const char* end = where.data() + where.size();
-            auto parsed = std::from_chars(where.data() + colon + 1, end, port);
-            if (parsed.ec != std::errc() || parsed.ptr != end) {
-                return usage();
-            }
-            host = where.substr(0, colon);
-        } else {
-            return usage();
-        }
-    }
-    if (host.empty()) {
-        return usage();
-    }
-    int signals = signals_to_end();
-    echo_server server(listen_on(host.c_str(), port), signals);
+    baseline::settings chosen = baseline::parse(argc, argv, "liburing " GYRE_BENCH_LIBURING);
+    int signals = baseline::signals_to_end();
+    echo_server server(baseline::listen_on(chosen), signals);
     server.run();
-    if (with_report) {
+    if (chosen.report) {
         server.report();
     }
     return 0;
