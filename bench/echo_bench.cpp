@@ -8,9 +8,11 @@
 //
 // Run: ./dev bench echo, or build/release/bench/echo [--help].   Needs: Linux 5.11, ptrace.
 
+#include "support/json.hpp"
 #include "support/machine.hpp"
 #include "support/options.hpp"
 #include "support/process.hpp"
+#include "support/programs.hpp"
 #include "support/statistics.hpp"
 
 #include <sched.h>
@@ -419,32 +421,9 @@ bool print_budgets(const std::vector<outcome>& outcomes, double compile_seconds)
 
 // --- JSON ---
 
-std::string quoted(const std::string& text) {
-    std::string safe = "\"";
-    for (char letter : text) {
-        if (letter == '"' || letter == '\\') {
-            safe += '\\';
-        }
-        if (static_cast<unsigned char>(letter) >= ' ') {
-            safe += letter;
-        }
-    }
-    return safe + "\"";
-}
-
-std::string plain(double value) {
-    std::array<char, 32> text = {};
-    std::snprintf(text.data(), text.size(), "%.6g", value);
-    return value == value ? text.data() : "null";
-}
-
-std::string list(const std::vector<double>& values) {
-    std::string text;
-    for (double value : values) {
-        text += (text.empty() ? "" : ",") + plain(value);
-    }
-    return "[" + text + "]";
-}
+using bench::json::list;
+using bench::json::plain;
+using bench::json::quoted;
 
 std::string as_json(const measurements& server) {
     return "{\"cpu_us\":" + list(server.cpu) + ",\"requests_per_second\":" + list(server.rate) +
@@ -499,35 +478,16 @@ workload parse_workload(bench::options& options) {
     return what;
 }
 
-// The programs stand beside this one, as the build puts them.
-std::string own_folder() {
-    std::array<char, 4096> path = {};
-    ssize_t length = ::readlink("/proc/self/exe", path.data(), path.size());
-    std::string whole(path.data(), length > 0 ? static_cast<std::size_t>(length) : 0);
-    return whole.substr(0, whole.rfind('/') + 1);
-}
-
-// The first two processors that this process may use; none where there is only one.
-void choose_processors(settings& chosen) {
-    cpu_set_t allowed;
-    if (::sched_getaffinity(0, sizeof allowed, &allowed) != 0 || CPU_COUNT(&allowed) < 2) {
-        return;
-    }
-    for (int cpu = 0; cpu < CPU_SETSIZE && !chosen.load_cpu; ++cpu) {
-        if (CPU_ISSET(static_cast<unsigned>(cpu), &allowed)) {
-            (chosen.server_cpu ? chosen.load_cpu : chosen.server_cpu) = cpu;
-        }
-    }
-}
-
 settings parse(int argc, char** argv) {
     settings chosen;
-    std::string folder = own_folder();
+    std::string folder = bench::own_folder();
     chosen.subject = {folder + "../samples/echo_server", "--idle-timeout", "60"};
     chosen.baseline = {folder + "uring_echo"};
     chosen.load = folder + "echo_load";
     chosen.counter = folder + "instruction_counter";
-    choose_processors(chosen);
+    auto [server_cpu, load_cpu] = bench::first_processors();
+    chosen.server_cpu = server_cpu;
+    chosen.load_cpu = load_cpu;
     bench::options options(argc, argv, usage);
     while (options.next()) {
         if (options.is("--case")) {
