@@ -4,6 +4,10 @@
 // It is written on plain liburing and knows nothing of gyre, so that it cannot favour either of two
 // servers that are compared, and it is one thread, so that it fits on the core beside the server.
 //
+// With --warm-up it measures a stretch in the middle of a run: from when that time has passed and
+// every connection has had an answer, for --duration. With --server it also says how much processor
+// time that process has used in this stretch.
+//
 // Run: echo_load --connect 127.0.0.1:7000 --connections 64 --size 64 --requests 100000
 // Needs: Linux 5.11.
 
@@ -23,6 +27,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <climits>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -37,7 +42,8 @@ namespace {
 
 constexpr const char* usage =
     "usage: echo_load --connect ADDRESS:PORT [--connections N] [--size BYTES] [--pipeline DEPTH]\n"
-    "                 [--requests N | --duration SECONDS] [--cpu INDEX] [--stall SECONDS]\n";
+    "                 [--requests N | [--warm-up SECONDS] --duration SECONDS] [--server PID]\n"
+    "                 [--cpu INDEX] [--stall SECONDS]\n";
 
 // The bytes on a connection are a stretch of this sequence, which repeats after a prime number of
 // bytes: a message that is lost, doubled or swapped with its neighbour is seen whatever its size.
@@ -52,6 +58,8 @@ struct settings {
     unsigned pipeline = 1;
     std::uint64_t requests = 0; // 0: as many as fit into the duration
     double duration = 3;
+    double warm_up = 0;
+    pid_t server = 0;  // 0: none whose processor time is asked for
     double stall = 20; // without a byte for so long the run has failed
 };
 
@@ -81,6 +89,29 @@ std::uint64_t now() {
     return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000U +
            static_cast<std::uint64_t>(time.tv_nsec);
 }
+
+std::uint64_t cpu_time_of(pid_t process) {
+    clockid_t id = {};
+    timespec time = {};
+    if (process == 0) {
+        return 0;
+    }
+    if (int error = ::clock_getcpuclockid(process, &id); error != 0) {
+        fail("the server's processor clock", error);
+    }
+    if (::clock_gettime(id, &time) != 0) {
+        fail("the server's processor clock", errno);
+    }
+    return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000U +
+           static_cast<std::uint64_t>(time.tv_nsec);
+}
+
+// Where the measured stretch begins and ends.
+struct mark {
+    std::uint64_t time = 0;
+    std::uint64_t answers = 0;
+    std::uint64_t server_cpu = 0;
+};
 
 class load {
 public:
@@ -112,7 +143,11 @@ public:
 
     void run() {
         started_ = now();
-        deadline_ = started_ + static_cast<std::uint64_t>(settings_.duration * 1e9);
+        if (settings_.warm_up > 0) {
+            deadline_ = UINT64_MAX;
+        } else {
+            begin(started_);
+        }
         for (std::size_t index = 0; index < peers_.size(); ++index) {
             ++open_;
             for (unsigned depth = 0; depth < settings_.pipeline; ++depth) {
@@ -125,6 +160,12 @@ public:
         while (open_ > 0) {
             unsigned count = turn();
             std::uint64_t time = now();
+            if (deadline_ == UINT64_MAX && answered_peers_ == peers_.size() &&
+                time - started_ >= static_cast<std::uint64_t>(settings_.warm_up * 1e9)) {
+                begin(time);
+            } else if (settings_.requests == 0 && time >= deadline_ && last_.time == 0) {
+                last_ = mark_at(time);
+            }
             if (count > 0) {
                 progress_at = time;
             } else if (time - progress_at > static_cast<std::uint64_t>(settings_.stall * 1e9)) {
@@ -138,14 +179,20 @@ public:
                 break;
             }
         }
+        if (last_.time == 0) { // it ended before the time did
+            last_ = mark_at(now());
+        }
     }
 
     [[nodiscard]] std::uint64_t errors() const { return errors_; }
 
     void print() const {
-        std::uint64_t last = std::max(answered_last_, started_); // there may be no answer at all
-        double seconds = static_cast<double>(last - started_) / 1e9;
-        auto requests = static_cast<double>(latency_.total());
+        // Without a warm-up everything counts, up to the last answer; there may be none at all.
+        bool stretch = settings_.warm_up > 0;
+        std::uint64_t last = stretch ? last_.time : answered_last_;
+        double seconds = static_cast<double>(std::max(last, first_.time) - first_.time) / 1e9;
+        std::uint64_t answers = stretch ? last_.answers - first_.answers : latency_.total();
+        auto requests = static_cast<double>(answers);
         auto microseconds = [this](double fraction) {
             return static_cast<double>(latency_.percentile(fraction)) / 1e3;
         };
@@ -153,8 +200,8 @@ public:
         std::printf(
             "{\"requests\":%llu,\"seconds\":%.6f,\"requests_per_second\":%.1f,"
             "\"megabytes_per_second\":%.3f,\"p50_us\":%.2f,\"p99_us\":%.2f,\"p999_us\":%.2f,"
-            "\"max_us\":%.2f,\"errors\":%llu}\n",
-            static_cast<unsigned long long>(latency_.total()),
+            "\"max_us\":%.2f,\"errors\":%llu",
+            static_cast<unsigned long long>(answers),
             seconds,
             rate,
             rate * static_cast<double>(settings_.size) / 1e6,
@@ -164,9 +211,23 @@ public:
             static_cast<double>(latency_.max()) / 1e3,
             static_cast<unsigned long long>(errors_)
         );
+        if (settings_.server != 0) {
+            auto used = static_cast<double>(last_.server_cpu - first_.server_cpu);
+            std::printf(",\"server_cpu_us\":%.3f", used / 1e3);
+        }
+        std::puts("}");
     }
 
 private:
+    [[nodiscard]] mark mark_at(std::uint64_t time) const {
+        return {.time = time, .answers = answers_, .server_cpu = cpu_time_of(settings_.server)};
+    }
+
+    void begin(std::uint64_t time) {
+        first_ = mark_at(time);
+        deadline_ = time + static_cast<std::uint64_t>(settings_.duration * 1e9);
+    }
+
     void set_up_ring() {
         unsigned entries = std::clamp(settings_.connections * 2, 64U, 4096U);
         int error = 0;
@@ -323,8 +384,14 @@ private:
             answered_last_ = now();
         }
         while (self.received >= (self.answered + 1) * settings_.size) {
-            latency_.record(answered_last_ - self.issued_at[self.answered % settings_.pipeline]);
+            // What was issued in the measured stretch, whenever the answer comes.
+            std::uint64_t issued_at = self.issued_at[self.answered % settings_.pipeline];
+            if (deadline_ != UINT64_MAX && issued_at >= first_.time) {
+                latency_.record(answered_last_ - issued_at);
+            }
+            answered_peers_ += self.answered == 0 ? 1 : 0;
             ++self.answered;
+            ++answers_;
             issue(self);
         }
         send(index);
@@ -348,8 +415,12 @@ private:
     io_uring ring_ = {};
     std::vector<peer> peers_;
     std::size_t open_ = 0;
+    std::size_t answered_peers_ = 0;
+    std::uint64_t answers_ = 0;
     std::uint64_t started_ = 0;
-    std::uint64_t deadline_ = 0;
+    std::uint64_t deadline_ = 0; // UINT64_MAX while it warms up
+    mark first_;
+    mark last_;
     std::uint64_t answered_last_ = 0;
     std::uint64_t errors_ = 0;
     bench::histogram latency_;
@@ -390,6 +461,10 @@ settings parse(int argc, char** argv) {
             chosen.requests = options.number<std::uint64_t>(1, UINT64_MAX - 1);
         } else if (options.is("--duration")) {
             chosen.duration = options.number(0.001, 86400.0);
+        } else if (options.is("--warm-up")) {
+            chosen.warm_up = options.number(0.001, 86400.0);
+        } else if (options.is("--server")) {
+            chosen.server = options.number<pid_t>(1, INT_MAX);
         } else if (options.is("--stall")) {
             chosen.stall = options.number(0.1, 86400.0);
         } else if (options.is("--cpu")) {
@@ -398,7 +473,7 @@ settings parse(int argc, char** argv) {
             options.unknown();
         }
     }
-    if (chosen.host.empty()) {
+    if (chosen.host.empty() || (chosen.requests > 0 && chosen.warm_up > 0)) {
         std::fputs(usage, stderr);
         std::exit(2);
     }

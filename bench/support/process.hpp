@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -21,6 +22,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -56,12 +58,22 @@ class process {
 public:
     using clock = std::chrono::steady_clock;
 
+    /// Where the program's standard error goes: to that of the benchmark, or to `errors()`.
+    enum class errors_to { benchmark, here };
+
     /// Starts a program, on one processor if one is named.
-    explicit process(const command& line, std::optional<int> cpu = std::nullopt)
+    explicit process(
+        const command& line,
+        std::optional<int> cpu = std::nullopt,
+        errors_to where = errors_to::benchmark
+    )
         : name_(line.at(0)) {
         std::array<int, 2> ends = {};
         if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
             throw std::runtime_error(std::string("pipe: ") + std::strerror(errno));
+        }
+        if (where == errors_to::here) {
+            errors_ = ::memfd_create("errors", MFD_CLOEXEC);
         }
         std::vector<char*> arguments;
         for (const std::string& word : line) {
@@ -72,6 +84,9 @@ public:
         if (pid_ == 0) {
             ::prctl(PR_SET_PDEATHSIG, SIGKILL);
             ::dup2(ends[1], STDOUT_FILENO);
+            if (errors_ >= 0) {
+                ::dup2(errors_, STDERR_FILENO);
+            }
             if (cpu) {
                 cpu_set_t set;
                 CPU_ZERO(&set);
@@ -86,6 +101,7 @@ public:
         output_ = ends[0];
         if (pid_ < 0) {
             ::close(output_);
+            close_errors();
             throw std::runtime_error(std::string("fork: ") + std::strerror(errno));
         }
     }
@@ -99,6 +115,7 @@ public:
             ::waitpid(pid_, nullptr, 0);
         }
         ::close(output_);
+        close_errors();
     }
 
     /// Reads one line, without its end. Throws when the time or the output ends first.
@@ -143,6 +160,24 @@ public:
     /// What the program used in all; known after `finish`.
     [[nodiscard]] const rusage& resources() const noexcept { return usage_; }
 
+    /// What the program has written to its standard error, if that was asked for.
+    [[nodiscard]] std::string errors() const {
+        std::array<char, 4096> text = {};
+        ssize_t length = errors_ < 0 ? 0 : ::pread(errors_, text.data(), text.size(), 0);
+        return {text.data(), length > 0 ? static_cast<std::size_t>(length) : 0};
+    }
+
+    /// The most memory that was resident at once so far, in KiB.
+    [[nodiscard]] double peak_memory() const {
+        std::ifstream status("/proc/" + std::to_string(pid_) + "/status");
+        for (std::string line; std::getline(status, line);) {
+            if (line.rfind("VmHWM:", 0) == 0) {
+                return std::strtod(line.c_str() + std::strlen("VmHWM:"), nullptr);
+            }
+        }
+        throw std::runtime_error(name_ + ": has no memory; has it ended?");
+    }
+
     /// The time that all threads of the program have run so far, the kernel's work for it included.
     [[nodiscard]] std::chrono::nanoseconds cpu_time() const {
         clockid_t id = {};
@@ -154,6 +189,12 @@ public:
     }
 
 private:
+    void close_errors() const {
+        if (errors_ >= 0) {
+            ::close(errors_);
+        }
+    }
+
     bool read_some(clock::time_point deadline) {
         auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - clock::now());
         pollfd watched = {.fd = output_, .events = POLLIN, .revents = 0};
@@ -171,6 +212,7 @@ private:
     std::string name_;
     pid_t pid_ = -1;
     int output_ = -1;
+    int errors_ = -1;
     std::string text_;
     std::optional<int> exit_code_;
     rusage usage_ = {};
@@ -219,6 +261,7 @@ public:
     [[nodiscard]] const std::string& endpoint() const noexcept { return endpoint_; }
     [[nodiscard]] pid_t id() const noexcept { return process_.id(); }
     [[nodiscard]] std::chrono::nanoseconds cpu_time() const { return process_.cpu_time(); }
+    [[nodiscard]] double peak_memory() const { return process_.peak_memory(); }
 
 private:
     process process_;
