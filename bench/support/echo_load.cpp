@@ -6,7 +6,8 @@
 //
 // With --warm-up it measures a stretch in the middle of a run: from when that time has passed and
 // every connection has had an answer, for --duration. With --server it also says how much processor
-// time that process has used in this stretch.
+// time that process has used in this stretch. With --mark its parent is told by SIGUSR1 when the
+// stretch begins and when it ends.
 //
 // Run: echo_load --connect 127.0.0.1:7000 --connections 64 --size 64 --requests 100000
 // Needs: Linux 5.11.
@@ -28,6 +29,7 @@
 #include <cerrno>
 #include <charconv>
 #include <climits>
+#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -43,7 +45,7 @@ namespace {
 constexpr const char* usage =
     "usage: echo_load --connect ADDRESS:PORT [--connections N] [--size BYTES] [--pipeline DEPTH]\n"
     "                 [--requests N | [--warm-up SECONDS] --duration SECONDS] [--server PID]\n"
-    "                 [--cpu INDEX] [--stall SECONDS]\n";
+    "                 [--mark] [--cpu INDEX] [--stall SECONDS]\n";
 
 // The bytes on a connection are a stretch of this sequence, which repeats after a prime number of
 // bytes: a message that is lost, doubled or swapped with its neighbour is seen whatever its size.
@@ -59,7 +61,8 @@ struct settings {
     std::uint64_t requests = 0; // 0: as many as fit into the duration
     double duration = 3;
     double warm_up = 0;
-    pid_t server = 0;  // 0: none whose processor time is asked for
+    pid_t server = 0; // 0: none whose processor time is asked for
+    bool mark = false;
     double stall = 20; // without a byte for so long the run has failed
 };
 
@@ -220,6 +223,9 @@ public:
 
 private:
     [[nodiscard]] mark mark_at(std::uint64_t time) const {
+        if (settings_.mark) {
+            ::kill(::getppid(), SIGUSR1);
+        }
         return {.time = time, .answers = answers_, .server_cpu = cpu_time_of(settings_.server)};
     }
 
@@ -465,6 +471,8 @@ settings parse(int argc, char** argv) {
             chosen.warm_up = options.number(0.001, 86400.0);
         } else if (options.is("--server")) {
             chosen.server = options.number<pid_t>(1, INT_MAX);
+        } else if (options.is("--mark")) {
+            chosen.mark = true;
         } else if (options.is("--stall")) {
             chosen.stall = options.number(0.1, 86400.0);
         } else if (options.is("--cpu")) {

@@ -13,6 +13,10 @@
 // What one request costs is the difference of two runs with different numbers of requests: what
 // connecting and closing cost is in both. The process may see EINTR when the tracer lets go of it.
 //
+// A command may name a stretch of its run itself: it sends SIGUSR1 to its parent when that begins
+// and again when it ends, as echo_load does when asked to. What system calls there were in between
+// is printed as well.
+//
 // Prints one `name=value` a line; the command's own output goes to stderr. Ends with the command's
 // exit code.
 
@@ -97,9 +101,20 @@ int exit_code(int status) {
 }
 
 volatile std::sig_atomic_t asked_to_end = 0;
+volatile std::sig_atomic_t marks_seen = 0; // by the command, of the stretch it names
 
 void on_end(int /*signal*/) {
     asked_to_end = 1;
+}
+
+void on_mark(int /*signal*/) {
+    marks_seen = marks_seen + 1;
+}
+
+void take_marks() {
+    struct sigaction action = {};
+    action.sa_handler = on_mark;
+    ::sigaction(SIGUSR1, &action, nullptr);
 }
 
 // Without SA_RESTART, so that a wait ends; and again every second, should the first have come just
@@ -207,6 +222,7 @@ public:
 
     /// Runs the command and counts; the traced process goes on alone afterwards.
     int count(char** command) {
+        take_marks();
         pid_t child = start(command);
         share_processor();
         int outcome = 1;
@@ -219,6 +235,7 @@ public:
                 ending = true;
                 interrupt_all();
             }
+            note_marks();
             int status = 0;
             pid_t thread = ::waitpid(-1, &status, __WALL);
             if (thread < 0) {
@@ -249,6 +266,9 @@ public:
             std::printf("instructions=%llu\nmethod=step\n", steps_);
         } else {
             std::printf("syscalls=%llu\nenters=%llu\nmethod=trace\n", syscalls_, enters_);
+            if (marks_noted_ == 2) {
+                std::printf("stretch_syscalls=%llu\n", stretch_);
+            }
         }
     }
 
@@ -260,6 +280,14 @@ private:
         pid_t thread;
         bool interrupted_once = false;
     };
+
+    void note_marks() {
+        while (marks_noted_ < marks_seen && marks_noted_ < 2) {
+            // What was counted at the first is taken from what was counted at the second.
+            stretch_ = syscalls_ - stretch_;
+            ++marks_noted_;
+        }
+    }
 
     void attach() {
         for (pid_t thread : threads_of(process_)) {
@@ -380,6 +408,8 @@ private:
     unsigned long long steps_ = 0;
     unsigned long long syscalls_ = 0;
     unsigned long long enters_ = 0;
+    unsigned long long stretch_ = 0;
+    int marks_noted_ = 0;
 };
 
 } // namespace

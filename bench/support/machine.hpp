@@ -15,6 +15,7 @@ struct machine {
     unsigned processors = 0;
     std::string kernel;
     std::string compiler;
+    std::string flags;        // it was given
     std::string load_average; // over the last minute, before the benchmark
 };
 
@@ -46,6 +47,9 @@ inline machine this_machine() {
 #endif
 #if !defined(NDEBUG)
     here.compiler += ", assertions on";
+#endif
+#if defined(GYRE_BENCH_FLAGS)
+    here.flags = GYRE_BENCH_FLAGS;
 #endif
     std::ifstream("/proc/loadavg") >> here.load_average;
     return here;

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
+#include <limits>
 #include <vector>
 
 namespace bench {
@@ -31,6 +33,27 @@ inline summary summarize(std::vector<double> values) {
         .low = quantile(values, 0.25),
         .high = quantile(values, 0.75),
     };
+}
+
+/// The figures without those that are none: a run that failed leaves such a one.
+inline std::vector<double> taken(const std::vector<double>& values) {
+    std::vector<double> left;
+    for (double value : values) {
+        if (std::isfinite(value)) {
+            left.push_back(value);
+        }
+    }
+    return left;
+}
+
+/// What ratios have in common; not a number where there are none.
+inline double geometric_mean(const std::vector<double>& ratios) {
+    double sum = 0;
+    for (double ratio : ratios) {
+        sum += std::log(ratio);
+    }
+    return ratios.empty() ? std::numeric_limits<double>::quiet_NaN()
+                          : std::exp(sum / static_cast<double>(ratios.size()));
 }
 
 } // namespace bench
