@@ -292,8 +292,10 @@ private:
                 std::nullopt,
                 time_limit()
             );
+            // A stretch in which nothing was answered has neither a cost nor a latency.
             auto value = [&report](const char* key) {
-                return bench::number_after(report, key).value_or(none);
+                double number = bench::number_after(report, key).value_or(none);
+                return number > 0 ? number : none;
             };
             at(figure::cpu) = value("server_cpu_us") / value("requests");
             at(figure::rate) = value("requests_per_second");

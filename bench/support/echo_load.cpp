@@ -7,7 +7,7 @@
 // With --warm-up it measures a stretch in the middle of a run: from when that time has passed and
 // every connection has had an answer, for --duration. With --server it also says how much processor
 // time that process has used in this stretch. With --mark its parent is told by SIGUSR1 when the
-// stretch begins and when it ends.
+// stretch begins and when it ends, and the run is over there: answers on their way are left alone.
 //
 // Run: echo_load --connect 127.0.0.1:7000 --connections 64 --size 64 --requests 100000
 // Needs: Linux 5.11.
@@ -168,6 +168,9 @@ public:
                 begin(time);
             } else if (settings_.requests == 0 && time >= deadline_ && last_.time == 0) {
                 last_ = mark_at(time);
+                if (settings_.mark) {
+                    break;
+                }
             }
             if (count > 0) {
                 progress_at = time;
