@@ -27,6 +27,7 @@
 #include <charconv>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -70,6 +71,9 @@ constexpr const char* usage =
     "  --report       a page of it all, its plots beside it\n"
     "  --from         measures nothing, but prints or draws what --json has written\n"
     "The exit code is 1 when a server failed or sent back a wrong byte.\n";
+
+// What may be on its way while kernel entries are counted.
+constexpr unsigned counted_bytes = 4U << 20U;
 
 constexpr double none = std::numeric_limits<double>::quiet_NaN();
 
@@ -286,7 +290,8 @@ private:
                 bench::extended(
                     load_command(server, where.what),
                     bench::extended(
-                        stretch(settings_.duration), {"--server", std::to_string(server.id())}
+                        stretch(where.what, settings_.duration),
+                        {"--server", std::to_string(server.id())}
                     )
                 ),
                 std::nullopt,
@@ -325,7 +330,8 @@ private:
         where.rows[row].failures.emplace_back(why);
     }
 
-    // In a turn of its own, since the tracing makes the server slower.
+    // In a turn of its own, since the tracing makes the server slower; and with no more on its way
+    // than a traced server gets round soon.
     void count_entries(cell& where, std::size_t row) {
         double entries = none;
         try {
@@ -337,17 +343,20 @@ private:
                 "--what",
                 "syscalls",
                 "--limit",
-                "50",
+                "20",
                 "--",
             };
-            bench::command driver = load_command(server, where.what);
+            workload what = where.what;
+            what.pipeline =
+                std::clamp(counted_bytes / (what.size * what.connections), 1U, what.pipeline);
+            bench::command driver = load_command(server, what);
             driver.insert(driver.end(), {"--mark"});
             bench::process counter(
-                bench::extended(line, bench::extended(driver, stretch(settings_.counted))),
+                bench::extended(line, bench::extended(driver, stretch(what, settings_.counted))),
                 std::nullopt,
                 bench::process::errors_to::here
             );
-            std::string report = counter.finish(std::chrono::seconds(60));
+            std::string report = counter.finish(std::chrono::seconds(30));
             // The counter passes on what the load prints.
             auto requests = bench::number_after(counter.errors(), "requests");
             auto entered = bench::number_after(report, "stretch_syscalls");
@@ -364,12 +373,15 @@ private:
         where.rows[row].of(figure::entries).push_back(entries);
     }
 
-    [[nodiscard]] bench::command stretch(double duration) const {
+    // Long enough for what is on its way at one time to be answered twice.
+    [[nodiscard]] bench::command stretch(const workload& what, double duration) const {
         return {
             "--warm-up",
             std::to_string(settings_.warm_up),
             "--duration",
             std::to_string(duration),
+            "--answers",
+            std::to_string(std::uint64_t{2} * what.connections * what.pipeline),
         };
     }
 

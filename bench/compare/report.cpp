@@ -342,8 +342,9 @@ std::string loss_table(const results& found, const server_row& ours) {
 std::string where_gyre_loses(const results& found) {
     std::string text = "## Where gyre loses, and by how much\n\n"
                        "Beside the best of the other servers in each case, whichever that is: no "
-                       "single one of them is as good as\nall of these. The tables name it; losses "
-                       "beyond the noise are bold.\n\n";
+                       "single one of them is as good as\nall of these, and the best of several "
+                       "noisy figures is a little better than it will be next time. The\ntables "
+                       "name it; losses beyond the noise are bold.\n\n";
     for (const server_row* ours : found.measured()) {
         if (!ours->is_gyre()) {
             continue;

@@ -83,7 +83,8 @@ table_text text_of(const results& found, const cell& one) {
         if (!measured->failures.empty()) {
             made.remarks.push_back(
                 row.name + " FAILED " + std::to_string(measured->failures.size()) +
-                " times, the first time: " + measured->failures.front()
+                (measured->failures.size() == 1 ? " time: " : " times, the first time: ") +
+                measured->failures.front()
             );
         }
     }

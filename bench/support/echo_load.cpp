@@ -5,9 +5,10 @@
 // servers that are compared, and it is one thread, so that it fits on the core beside the server.
 //
 // With --warm-up it measures a stretch in the middle of a run: from when that time has passed and
-// every connection has had an answer, for --duration. With --server it also says how much processor
-// time that process has used in this stretch. With --mark its parent is told by SIGUSR1 when the
-// stretch begins and when it ends, and the run is over there: answers on their way are left alone.
+// every connection has had an answer, for --duration, and longer if there were not --answers by
+// then. With --server it also says how much processor time that process has used in this stretch.
+// With --mark its parent is told by SIGUSR1 when the stretch begins and when it ends, and the run
+// is over there: answers on their way are left alone.
 //
 // Run: echo_load --connect 127.0.0.1:7000 --connections 64 --size 64 --requests 100000
 // Needs: Linux 5.11.
@@ -44,8 +45,8 @@ namespace {
 
 constexpr const char* usage =
     "usage: echo_load --connect ADDRESS:PORT [--connections N] [--size BYTES] [--pipeline DEPTH]\n"
-    "                 [--requests N | [--warm-up SECONDS] --duration SECONDS] [--server PID]\n"
-    "                 [--mark] [--cpu INDEX] [--stall SECONDS]\n";
+    "                 [--requests N | [--warm-up SECONDS] --duration SECONDS [--answers N]]\n"
+    "                 [--server PID] [--mark] [--cpu INDEX] [--stall SECONDS]\n";
 
 // The bytes on a connection are a stretch of this sequence, which repeats after a prime number of
 // bytes: a message that is lost, doubled or swapped with its neighbour is seen whatever its size.
@@ -61,7 +62,8 @@ struct settings {
     std::uint64_t requests = 0; // 0: as many as fit into the duration
     double duration = 3;
     double warm_up = 0;
-    pid_t server = 0; // 0: none whose processor time is asked for
+    std::uint64_t answers = 0; // that the duration has to see, or it goes on
+    pid_t server = 0;          // 0: none whose processor time is asked for
     bool mark = false;
     double stall = 20; // without a byte for so long the run has failed
 };
@@ -166,7 +168,7 @@ public:
             if (deadline_ == UINT64_MAX && answered_peers_ == peers_.size() &&
                 time - started_ >= static_cast<std::uint64_t>(settings_.warm_up * 1e9)) {
                 begin(time);
-            } else if (settings_.requests == 0 && time >= deadline_ && last_.time == 0) {
+            } else if (last_.time == 0 && is_over(time)) {
                 last_ = mark_at(time);
                 if (settings_.mark) {
                     break;
@@ -230,6 +232,15 @@ private:
             ::kill(::getppid(), SIGUSR1);
         }
         return {.time = time, .answers = answers_, .server_cpu = cpu_time_of(settings_.server)};
+    }
+
+    [[nodiscard]] bool is_over(std::uint64_t time) const {
+        if (settings_.requests > 0 || time < deadline_) {
+            return false;
+        }
+        // Where the answers take ten times as long as the stretch, they are not waited for.
+        return answers_ - first_.answers >= settings_.answers ||
+               time - first_.time >= static_cast<std::uint64_t>(settings_.duration * 1e10);
     }
 
     void begin(std::uint64_t time) {
@@ -318,7 +329,7 @@ private:
             return;
         }
         std::uint64_t time = now();
-        if (settings_.requests == 0 && time >= deadline_) {
+        if (is_over(time)) {
             self.requests = self.issued;
             return;
         }
@@ -474,6 +485,8 @@ settings parse(int argc, char** argv) {
             chosen.warm_up = options.number(0.001, 86400.0);
         } else if (options.is("--server")) {
             chosen.server = options.number<pid_t>(1, INT_MAX);
+        } else if (options.is("--answers")) {
+            chosen.answers = options.number<std::uint64_t>(0, UINT64_MAX);
         } else if (options.is("--mark")) {
             chosen.mark = true;
         } else if (options.is("--stall")) {

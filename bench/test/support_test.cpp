@@ -1,0 +1,161 @@
+// What the benchmarks compute: medians, percentiles, verdicts, the scales of plots, and that a page
+// made of a file is the page of the run that wrote it.
+
+#include "compare/plots.hpp"
+#include "compare/report.hpp"
+#include "compare/results.hpp"
+#include "compare/table.hpp"
+#include "support/histogram.hpp"
+#include "support/json.hpp"
+#include "support/statistics.hpp"
+#include "support/svg.hpp"
+
+#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace {
+
+using bench::compare::figure;
+using bench::compare::ratio;
+
+constexpr double none = std::numeric_limits<double>::quiet_NaN();
+
+bench::compare::series series_of(std::string row, std::vector<double> cpu) {
+    bench::compare::series made;
+    made.row = std::move(row);
+    for (figure which : {figure::rate, figure::p50, figure::p99, figure::p999, figure::memory}) {
+        made.of(which) = cpu;
+    }
+    made.of(figure::cpu) = std::move(cpu);
+    made.of(figure::entries) = {2};
+    return made;
+}
+
+bench::compare::results two_servers() {
+    bench::compare::results found;
+    found.date = "2030-01-02";
+    found.processor = "a \"processor\"";
+    found.rounds = 3;
+    found.warm_up = 0.1;
+    found.duration = 0.8;
+    found.rows = {
+        {.key = "gyre-uring", .name = "gyre uring", .command = "echo_server"},
+        {.key = "liburing", .name = "liburing by hand", .command = "uring_echo"},
+        {.key = "libuv", .name = "libuv", .skipped = "it was not built"},
+    };
+    bench::compare::cell one;
+    one.what = {.size = 16384, .connections = 1, .pipeline = 16};
+    one.rows = {series_of("gyre-uring", {12, 11, 13}), series_of("liburing", {10, 10, none})};
+    one.rows[1].failures = {"took too long"};
+    found.cells = {one};
+    return found;
+}
+
+bool contains(const std::string& text, std::string_view part) {
+    return text.find(part) != std::string::npos;
+}
+
+} // namespace
+
+TEST_SUITE_BEGIN("bench");
+
+TEST_CASE("the median and the quartiles lie between the values they are next to") {
+    bench::summary found = bench::summarize({4, 1, 3, 2});
+
+    CHECK(found.median == doctest::Approx(2.5));
+    CHECK(found.low == doctest::Approx(1.75));
+    CHECK(found.high == doctest::Approx(3.25));
+}
+
+TEST_CASE("a figure that is none is left out, and ratios weigh alike whichever way they point") {
+    CHECK(bench::taken({1, none, 3}) == std::vector<double>{1, 3});
+    CHECK(bench::geometric_mean({2, 0.5}) == doctest::Approx(1));
+    CHECK(std::isnan(bench::geometric_mean({})));
+}
+
+TEST_CASE("a percentile is known to one percent") {
+    auto times = std::make_unique<bench::histogram>();
+    for (std::uint64_t value = 1; value <= 100'000; ++value) {
+        times->record(value);
+    }
+
+    CHECK(times->percentile(0.5) == doctest::Approx(50'000).epsilon(0.01));
+    CHECK(times->percentile(0.999) == doctest::Approx(99'900).epsilon(0.01));
+    CHECK(times->percentile(1) == 100'000);
+}
+
+TEST_CASE("JSON that was written is read again") {
+    std::string text = "{\"a\":" + bench::json::list({1.5, none, -2e9}) +
+                       ", \"b\": " + bench::json::quoted("x\"\\y") + ",\"c\":[]}";
+
+    auto value = bench::json::value::parse(text);
+
+    std::vector<double> numbers = value["a"].numbers();
+    REQUIRE(numbers.size() == 3);
+    CHECK(numbers[0] == 1.5);
+    CHECK(std::isnan(numbers[1]));
+    CHECK(numbers[2] == -2e9);
+    CHECK(value["b"].text() == "x\"\\y");
+    CHECK(value["c"].items().empty());
+    CHECK_THROWS_AS(static_cast<void>(value["d"]), std::runtime_error);
+    for (std::string_view broken : {"{\"a\":1", "[1,]", "[1 2]", "{} {}", "[-]", "\"x", ""}) {
+        CHECK_THROWS_AS(bench::json::value::parse(broken), std::runtime_error);
+    }
+}
+
+TEST_CASE("an axis starts and ends at round numbers") {
+    auto linear = bench::svg::scale::linear(37, 100, 300);
+    CHECK(linear.ticks() == std::vector<double>{0, 10, 20, 30, 40});
+    CHECK(linear.at(0) == doctest::Approx(100));
+    CHECK(linear.at(20) == doctest::Approx(200));
+    CHECK(linear.at(50) == doctest::Approx(300)); // no further than its end
+
+    auto decades = bench::svg::scale::logarithmic(30, 2000, 0, 300);
+    CHECK(decades.ticks() == std::vector<double>{10, 100, 1000, 10000});
+    CHECK(decades.at(100) == doctest::Approx(100));
+    CHECK(bench::svg::scale::logarithmic(0, 1, 0, 1).ticks().size() < 12);
+}
+
+TEST_CASE("a ratio above 1 is a loss, whichever way is better, and noise is no verdict") {
+    auto slow = series_of("gyre-uring", {12, 11, 13});
+    auto fast = series_of("liburing", {10, 10, 10});
+    auto noisy = series_of("poll", {9, 12, 16});
+
+    CHECK(bench::compare::compare(slow, fast, figure::cpu).says == ratio::verdict::worse);
+    CHECK(bench::compare::compare(slow, fast, figure::cpu).median == doctest::Approx(1.2));
+    CHECK(bench::compare::compare(slow, fast, figure::rate).says == ratio::verdict::better);
+    CHECK(bench::compare::compare(fast, slow, figure::rate).median == doctest::Approx(1.2));
+    CHECK(bench::compare::compare(slow, noisy, figure::cpu).says == ratio::verdict::level);
+    CHECK(bench::compare::compare(slow, fast, figure::entries).says == ratio::verdict::level);
+    CHECK(bench::compare::compare(slow, {}, figure::cpu).says == ratio::verdict::none);
+}
+
+TEST_CASE("a page made of a file is the page of the run that wrote it") {
+    std::string written = bench::compare::to_json(two_servers());
+    bench::compare::results read = bench::compare::from_json(written);
+
+    std::string page = bench::compare::report(read, "performance");
+
+    CHECK(bench::compare::to_json(read) == written);
+    CHECK(bench::compare::report(two_servers(), "performance") == page);
+    CHECK(contains(page, "1.15 times the CPU per request"));
+    CHECK(contains(page, "16 KiB, 1 connection, pipeline 16"));
+    CHECK(contains(page, "**libuv** was not measured: it was not built."));
+    CHECK(contains(page, "1 turn failed"));
+    CHECK(contains(bench::compare::heading(read), "a \"processor\""));
+    CHECK(contains(bench::compare::table(read, read.cells[0]), "FAILED 1 time: took too long"));
+    for (const bench::compare::plot& each : bench::compare::plots(read)) {
+        CHECK(contains(page, "performance-" + each.name + ".svg"));
+        CHECK_FALSE(contains(each.svg, "nan"));
+    }
+}
