@@ -3,7 +3,7 @@
 # Run: ./dev demo. Needs: BUILD_DIR/samples/echo_server and BUILD_DIR/samples/load.
 set -euo pipefail
 
-engines=${GYRE_DEMO_ENGINES:-uring}
+engines=${GYRE_DEMO_ENGINES:-uring epoll blocking}
 connections=64
 size=64
 seconds=${GYRE_DEMO_SECONDS:-3}
@@ -48,9 +48,11 @@ field() {
     sed -n "s/.*\"$1\": *\([0-9.eE+-]*\).*/\1/p" "$work/load"
 }
 
+# Fails if the server does not offer this engine; why is in $work/errors.
 start_server() {
+    : >"$work/server" # it may be looked into before the server has opened it
     "${on_server[@]}" "$build/samples/echo_server" --listen 127.0.0.1:0 --engine "$1" \
-        >"$work/server" &
+        >"$work/server" 2>"$work/errors" &
     server=$!
     endpoint=
     for _ in $(seq 100); do
@@ -61,7 +63,15 @@ start_server() {
         kill -0 "$server" 2>/dev/null || break
         sleep 0.05
     done
-    echo "demo: echo_server --engine $1 does not listen" >&2
+    local code=0
+    if ! kill -0 "$server" 2>/dev/null; then
+        wait "$server" || code=$?
+        server=
+    fi
+    if [ "$code" -eq 2 ]; then
+        return 1
+    fi
+    echo "demo: echo_server --engine $1 does not listen: $(head -n 1 "$work/errors")" >&2
     exit 1
 }
 
@@ -70,6 +80,7 @@ stop_server() {
     local code=0
     wait "$server" || code=$?
     server=
+    cat "$work/errors" >&2
     if [ "$code" -ne 0 ]; then
         echo "demo: echo_server ended with exit code $code" >&2
         exit 1
@@ -94,7 +105,10 @@ row='%-10s %12s %8s %10s %10s %22s\n'
 printf "$row" engine requests/s MB/s 'p50 us' 'p99 us' 'server CPU us/request'
 
 for engine in $engines; do
-    start_server "$engine"
+    if ! start_server "$engine"; then
+        printf '%-10s skipped: %s\n' "$engine" "$(head -n 1 "$work/errors")"
+        continue
+    fi
     drive 0.3 # so that neither first connections nor first page faults are measured
     before=$(cpu_of "$server")
     drive "$seconds"
