@@ -131,7 +131,7 @@ std::vector<candidate> all_candidates(const std::string& folder) {
     for (candidate& each : all) {
         for (const std::string& word : each.command) {
             bool program = &word == each.command.data();
-            each.row.command += program ? word.substr(word.rfind('/') + 1) : " " + word;
+            each.row.command += program ? bench::base_name(word) : " " + word;
         }
     }
     return all;

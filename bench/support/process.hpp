@@ -53,6 +53,11 @@ inline command extended(command first, const command& second) {
     return first;
 }
 
+/// What follows the last slash: messages name a program, not where it lies.
+inline std::string base_name(const std::string& path) {
+    return path.substr(path.rfind('/') + 1);
+}
+
 /// A running program whose standard output is read here. Killed when it is destroyed.
 class process {
 public:
@@ -67,7 +72,7 @@ public:
         std::optional<int> cpu = std::nullopt,
         errors_to where = errors_to::benchmark
     )
-        : name_(line.at(0)) {
+        : name_(base_name(line.at(0))) {
         std::array<int, 2> ends = {};
         if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
             throw std::runtime_error(std::string("pipe: ") + std::strerror(errno));
@@ -224,7 +229,7 @@ inline std::string run(const command& line, std::optional<int> cpu, std::chrono:
     std::string output = program.finish(limit);
     if (program.exit_code() != 0) {
         throw std::runtime_error(
-            line.at(0) + ": ended with exit code " + std::to_string(program.exit_code())
+            base_name(line.at(0)) + ": ended with exit code " + std::to_string(program.exit_code())
         );
     }
     return output;
@@ -240,7 +245,7 @@ public:
         std::string first = process_.read_line(std::chrono::seconds(10));
         if (first.rfind(announcement, 0) != 0) {
             throw std::runtime_error(
-                line.at(0) + ": says \"" + first + "\" where it should listen"
+                base_name(line.at(0)) + ": says \"" + first + "\" where it should listen"
             );
         }
         endpoint_ = first.substr(announcement.size());
