@@ -32,7 +32,6 @@
 #include <cstdlib>
 #include <exception>
 #include <fstream>
-#include <iterator>
 #include <limits>
 #include <optional>
 #include <sstream>
@@ -502,9 +501,9 @@ std::string today() {
 }
 
 std::string pinning(const bench::processors& chosen) {
-    return chosen.server ? "the server on number " + std::to_string(*chosen.server) +
-                               ", the load on number " + std::to_string(*chosen.load)
-                         : std::string("nothing pinned");
+    return chosen.server && chosen.load ? "the server on number " + std::to_string(*chosen.server) +
+                                              ", the load on number " + std::to_string(*chosen.load)
+                                        : std::string("nothing pinned");
 }
 
 results described(const settings& chosen) {

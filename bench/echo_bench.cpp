@@ -16,6 +16,7 @@
 #include "support/statistics.hpp"
 
 #include <sched.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -297,9 +298,10 @@ std::string joined(const bench::command& line) {
 
 std::string option_text(const settings& chosen) {
     std::string text = "pairs " + std::to_string(chosen.pairs);
-    text += chosen.server_cpu ? ", server on cpu " + std::to_string(*chosen.server_cpu) +
-                                    ", load on cpu " + std::to_string(*chosen.load_cpu)
-                              : ", not pinned";
+    text += chosen.server_cpu && chosen.load_cpu
+                ? ", server on cpu " + std::to_string(*chosen.server_cpu) + ", load on cpu " +
+                      std::to_string(*chosen.load_cpu)
+                : ", not pinned";
     return text;
 }
 

@@ -106,21 +106,21 @@ public:
           picture_(
               margin * 2 + panel_width * static_cast<double>(columns_),
               title_height + margin +
-                  height_ * static_cast<double>((found.cells.size() + columns_ - 1) / columns_),
+                  height_ * static_cast<double>(line_of(found.cells.size() + columns_ - 1)),
               title
           ) {
         picture_.text({margin, 20}, title, {.size = 15, .bold = true});
         picture_.text({margin, 36}, key, {.size = 11, .color = pale_ink});
     }
 
-    /// Calls `draw_axis(cell)` for the scale of a panel and `draw_row(scale, y, row, series)` for
-    /// what stands right of a name, `y` being the middle of it.
+    /// Calls `make_scale(cell, start, end)` for the axis of a panel and `draw_row(scale, y, row,
+    /// series)` for what stands right of a name, `y` being the middle of it.
     template <typename MakeScale, typename DrawRow>
     std::string draw(MakeScale make_scale, DrawRow draw_row) {
         for (std::size_t index = 0; index < found_.cells.size(); ++index) {
             const cell& each = found_.cells[index];
             double left = margin + panel_width * static_cast<double>(index % columns_);
-            double top = title_height + height_ * static_cast<double>(index / columns_);
+            double top = title_height + height_ * static_cast<double>(line_of(index));
             picture_.text({left, top + 18}, each.what.name(), {.size = 11, .bold = true});
             double start = left + names_width;
             svg::scale axis = make_scale(each, start, start + axis_width);
@@ -144,7 +144,7 @@ public:
     template <typename Name>
     void draw_ticks(const cell& each, const svg::scale& axis, Name name) {
         auto index = static_cast<std::size_t>(&each - found_.cells.data());
-        double top = title_height + height_ * static_cast<double>(index / columns_) + header_height;
+        double top = title_height + height_ * static_cast<double>(line_of(index)) + header_height;
         double bottom = top + row_height * static_cast<double>(rows_.size());
         for (double tick : axis.ticks()) {
             picture_.line({axis.at(tick), top - 4}, {axis.at(tick), bottom}, grid_color);
@@ -159,6 +159,8 @@ public:
     svg::drawing& picture() { return picture_; }
 
 private:
+    [[nodiscard]] std::size_t line_of(std::size_t index) const { return index / columns_; }
+
     static double row_middle(double top, std::size_t row) {
         return top + header_height + row_height * (static_cast<double>(row) + 0.5) - 2;
     }

@@ -328,11 +328,10 @@ std::string loss_table(const results& found, const server_row& ours) {
                 continue;
             }
             ratio beside = compare(*mine, *other.values, which);
-            std::string number = times(beside.median);
-            if (beside.says == ratio::verdict::worse) {
-                number = "**" + number + "**";
-            }
-            text += " " + number + " " + other.row->name + " |";
+            const char* strong = beside.says == ratio::verdict::worse ? "**" : "";
+            text += " ";
+            text += strong + times(beside.median) + strong;
+            text += " " + other.row->name + " |";
         }
         text += "\n";
     }
@@ -397,6 +396,7 @@ std::string noise_of(const results& found, figure which) {
         return one.part < other.part;
     });
     std::vector<double> parts;
+    parts.reserve(all.size());
     for (const relative_spread& each : all) {
         parts.push_back(each.part * 100);
     }

@@ -42,6 +42,7 @@ std::string as_json(const series& one) {
         text += ",\"" + std::string(figures.at(index).key) + "\":" + list(one.values.at(index));
     }
     std::vector<std::string> failures;
+    failures.reserve(one.failures.size());
     for (const std::string& failure : one.failures) {
         failures.push_back(quoted(failure));
     }
@@ -50,6 +51,7 @@ std::string as_json(const series& one) {
 
 std::string as_json(const cell& one) {
     std::vector<std::string> rows;
+    rows.reserve(one.rows.size());
     for (const series& each : one.rows) {
         rows.push_back("\n  " + as_json(each));
     }
@@ -117,10 +119,12 @@ std::string results::name_of(std::string_view key) const {
 
 std::string to_json(const results& found) {
     std::vector<std::string> rows;
+    rows.reserve(found.rows.size());
     for (const server_row& row : found.rows) {
         rows.push_back("\n " + as_json(row));
     }
     std::vector<std::string> cells;
+    cells.reserve(found.cells.size());
     for (const cell& each : found.cells) {
         cells.push_back("\n " + as_json(each));
     }

@@ -4,11 +4,9 @@
 #include "support/statistics.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstddef>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -91,7 +89,7 @@ table_text text_of(const results& found, const cell& one) {
     return made;
 }
 
-std::string padded(std::string text, std::size_t width, bool to_the_left) {
+std::string padded(const std::string& text, std::size_t width, bool to_the_left) {
     std::size_t blanks = width - std::min(width, text.size());
     return to_the_left ? text + std::string(blanks, ' ') : std::string(blanks, ' ') + text;
 }

@@ -22,6 +22,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -30,7 +31,6 @@
 #include <cerrno>
 #include <charconv>
 #include <climits>
-#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -39,6 +39,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 namespace {
@@ -276,6 +277,9 @@ private:
             fail(settings_.host.c_str(), EINVAL);
         }
         self.fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (self.fd < 0) {
+            fail("socket", errno);
+        }
         int on = 1;
         ::setsockopt(self.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         if (::connect(self.fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
