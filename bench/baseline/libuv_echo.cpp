@@ -8,11 +8,13 @@
 #include "baseline/server.hpp"
 
 #include <uv.h>
+#include <uv/unix.h> // uv_buf_t
+
+#include <signal.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <csignal>
 #include <cstddef>
 #include <string>
 #include <vector>
@@ -112,7 +114,7 @@ int main(int argc, char** argv) {
     std::string version = std::string("libuv ") + uv_version_string();
     baseline::settings chosen = baseline::parse(argc, argv, version.c_str());
     int signals = baseline::signals_to_end();
-    std::signal(SIGPIPE, SIG_IGN); // libuv leaves that to the program
+    ::signal(SIGPIPE, SIG_IGN); // libuv leaves that to the program
     uv_loop_t loop = {};
     check("uv_loop_init", uv_loop_init(&loop));
     uv_tcp_t listener = {};

@@ -79,6 +79,9 @@ inline settings parse(int count, char** arguments, const char* built_on) {
 /// A listening socket that says on stdout where it listens; `flags` are those of socket(2).
 inline int listen_on(const settings& chosen, int flags = 0) {
     int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+    if (fd < 0) {
+        fail("socket", errno);
+    }
     sockaddr_in address = {};
     address.sin_family = AF_INET;
     address.sin_port = htons(chosen.port);

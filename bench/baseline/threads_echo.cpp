@@ -22,7 +22,8 @@
 
 namespace {
 
-constexpr std::size_t stack_size = 64 * 1024; // of which pages are taken as they are touched
+constexpr std::size_t stack_size =
+    std::size_t{64} * 1024; // of which pages are taken as they are touched
 
 class echo_server {
 public:
@@ -77,7 +78,8 @@ private:
         if (error != 0) {
             baseline::fail("pthread_create", error);
         }
-        static_cast<void>(started.release()); // the thread's own from here on
+        session* handed_over = started.release(); // the thread's own from here on
+        static_cast<void>(handed_over);
     }
 
     static void* serve(void* argument) {

@@ -203,8 +203,8 @@ std::string least_cpu(const results& found) {
             wins.emplace_back(number, row->name);
         }
     }
-    std::stable_sort(wins.begin(), wins.end(), [](const auto& one, const auto& other) {
-        return one.first > other.first;
+    std::sort(wins.begin(), wins.end(), [](const auto& one, const auto& other) {
+        return one.first != other.first ? one.first > other.first : one.second < other.second;
     });
     std::string text;
     for (const auto& [number, name] : wins) {
@@ -392,8 +392,8 @@ std::string noise_of(const results& found, figure which) {
     if (all.empty()) {
         return "";
     }
-    std::stable_sort(all.begin(), all.end(), [](const auto& one, const auto& other) {
-        return one.part < other.part;
+    std::sort(all.begin(), all.end(), [](const auto& one, const auto& other) {
+        return one.part != other.part ? one.part < other.part : one.where < other.where;
     });
     std::vector<double> parts;
     parts.reserve(all.size());
