@@ -2,6 +2,7 @@
 
 /// All of gyre that a first program needs. Larger programs include what they use.
 
+// IWYU pragma: begin_exports
 #include <gyre/error.hpp>
 #include <gyre/io/serve.hpp>
 #include <gyre/io/signals.hpp>
@@ -27,3 +28,4 @@
 #include <gyre/task/when_any.hpp>
 #include <gyre/task/with_timeout.hpp>
 #include <gyre/version.hpp>
+// IWYU pragma: end_exports

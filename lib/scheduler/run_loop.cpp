@@ -185,7 +185,7 @@ void run_loop::run_ready() noexcept {
 }
 
 // Returns how many frames ran.
-template <bool some_abandoned>
+template <bool SomeAbandoned>
 std::uint32_t run_loop::run_round() noexcept {
     std::uint32_t budget = ready_budget;
     do {
@@ -193,7 +193,7 @@ std::uint32_t run_loop::run_round() noexcept {
         frame* after = next->next_ready;
         round_head_ = after != next ? after : nullptr;
         begin_to_run(*next);
-        if (some_abandoned && next->abandoned) {
+        if (SomeAbandoned && next->abandoned) {
             finished(*next);
         } else {
             resume(*next);

@@ -9,7 +9,7 @@ namespace test {
 
 const std::vector<gyre::engine_kind>& engines() {
     static const std::vector<gyre::engine_kind> chosen = [] {
-        const std::vector<gyre::engine_kind> all = {
+        std::vector<gyre::engine_kind> all = {
             gyre::engine_kind::uring, gyre::engine_kind::epoll, gyre::engine_kind::blocking
         };
         const char* wanted = std::getenv("GYRE_TEST_ENGINE");
@@ -40,6 +40,7 @@ gyre::task<tcp_pair> loopback_pair() {
 std::size_t open_descriptors() {
     std::size_t count = 0;
     DIR* directory = ::opendir("/proc/self/fd");
+    REQUIRE(directory != nullptr);
     while (::readdir(directory) != nullptr) {
         ++count;
     }

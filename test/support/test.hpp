@@ -2,18 +2,20 @@
 
 // What the tests share: every behavioural test runs its body once for each engine.
 
+// IWYU pragma: begin_exports
 #include <gyre/gyre.hpp>
 
 #include <doctest/doctest.h>
 
 #include <array>
 #include <cstddef>
-#include <ostream> // IWYU pragma: keep (doctest prints error codes through it)
+#include <ostream> // doctest prints error codes through it.
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
+// IWYU pragma: end_exports
 
 namespace test {
 

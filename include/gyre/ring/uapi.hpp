@@ -78,6 +78,6 @@ inline constexpr std::uint32_t cancel_user_data = 1U << 4; // 6.6
 inline constexpr std::uint32_t cancel_op = 1U << 5;        // 6.6
 
 // io_uring_cqe.flags.
-inline constexpr std::uint32_t cqe_f_more = 1U << 1;          // 5.13
+inline constexpr std::uint32_t cqe_f_more = 1U << 1; // 5.13
 
 } // namespace gyre::inline v0::detail::uapi

@@ -219,7 +219,7 @@ private:
     submission& prepare_crowded(operation& which) noexcept;
     bool leave_list(frame*& head, frame**& tail, frame& which) noexcept;
     void run_ready() noexcept;
-    template <bool some_abandoned>
+    template <bool SomeAbandoned>
     std::uint32_t run_round() noexcept;
     void begin_to_run(frame& which) noexcept;
     void resume(frame& which) noexcept;
