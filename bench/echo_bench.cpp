@@ -425,7 +425,7 @@ bool print_budgets(const std::vector<outcome>& outcomes, double compile_seconds)
 
 using bench::json::list;
 using bench::json::plain;
-using bench::json::quoted;
+using bench::json::string_literal;
 
 std::string as_json(const measurements& server) {
     return "{\"cpu_us\":" + list(server.cpu) + ",\"requests_per_second\":" + list(server.rate) +
@@ -433,7 +433,7 @@ std::string as_json(const measurements& server) {
            ",\"own_entries\":" + list(server.own_entries) +
            ",\"entries\":" + plain(server.entries) +
            ",\"instructions\":" + plain(server.instructions) +
-           ",\"instruction_method\":" + quoted(server.instruction_method) + "}";
+           ",\"instruction_method\":" + string_literal(server.instruction_method) + "}";
 }
 
 void write_json(
@@ -442,12 +442,12 @@ void write_json(
     const std::vector<outcome>& outcomes,
     double compile_seconds
 ) {
-    std::string text = "{\"benchmark\":\"echo\",\"processor\":" + quoted(here.processor) +
+    std::string text = "{\"benchmark\":\"echo\",\"processor\":" + string_literal(here.processor) +
                        ",\"processors\":" + std::to_string(here.processors) +
-                       ",\"kernel\":" + quoted(here.kernel) +
-                       ",\"compiler\":" + quoted(here.compiler) +
-                       ",\"load_average\":" + quoted(here.load_average) +
-                       ",\"options\":" + quoted(option_text(chosen)) +
+                       ",\"kernel\":" + string_literal(here.kernel) +
+                       ",\"compiler\":" + string_literal(here.compiler) +
+                       ",\"load_average\":" + string_literal(here.load_average) +
+                       ",\"options\":" + string_literal(option_text(chosen)) +
                        ",\"compile_seconds\":" + plain(compile_seconds) + ",\"cases\":[";
     for (std::size_t index = 0; index < outcomes.size(); ++index) {
         const outcome& found = outcomes[index];

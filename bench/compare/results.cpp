@@ -20,7 +20,7 @@ namespace {
 
 using json::list;
 using json::plain;
-using json::quoted;
+using json::string_literal;
 
 std::string joined(const std::vector<std::string>& texts, const char* between) {
     std::string whole;
@@ -31,20 +31,21 @@ std::string joined(const std::vector<std::string>& texts, const char* between) {
 }
 
 std::string as_json(const server_row& row) {
-    return "{\"key\":" + quoted(row.key) + ",\"name\":" + quoted(row.name) +
-           ",\"command\":" + quoted(row.command) + ",\"built_on\":" + quoted(row.built_on) +
-           ",\"skipped\":" + quoted(row.skipped) + "}";
+    return "{\"key\":" + string_literal(row.key) + ",\"name\":" + string_literal(row.name) +
+           ",\"command\":" + string_literal(row.command) +
+           ",\"built_on\":" + string_literal(row.built_on) +
+           ",\"skipped\":" + string_literal(row.skipped) + "}";
 }
 
 std::string as_json(const series& one) {
-    std::string text = "{\"row\":" + quoted(one.row);
+    std::string text = "{\"row\":" + string_literal(one.row);
     for (std::size_t index = 0; index < figures.size(); ++index) {
         text += ",\"" + std::string(figures.at(index).key) + "\":" + list(one.values.at(index));
     }
     std::vector<std::string> failures;
     failures.reserve(one.failures.size());
     for (const std::string& failure : one.failures) {
-        failures.push_back(quoted(failure));
+        failures.push_back(string_literal(failure));
     }
     return text + ",\"failures\":[" + joined(failures, ",") + "]}";
 }
@@ -128,15 +129,18 @@ std::string to_json(const results& found) {
     for (const cell& each : found.cells) {
         cells.push_back("\n " + as_json(each));
     }
-    return "{\"benchmark\":\"compare\",\"date\":" + quoted(found.date) +
-           ",\"revision\":" + quoted(found.revision) + ",\"processor\":" + quoted(found.processor) +
+    return "{\"benchmark\":\"compare\",\"date\":" + string_literal(found.date) +
+           ",\"revision\":" + string_literal(found.revision) +
+           ",\"processor\":" + string_literal(found.processor) +
            ",\"processors\":" + std::to_string(found.processors) +
-           ",\"kernel\":" + quoted(found.kernel) + ",\"compiler\":" + quoted(found.compiler) +
-           ",\"flags\":" + quoted(found.flags) + ",\"load_average\":" + quoted(found.load_average) +
-           ",\"pinning\":" + quoted(found.pinning) + ",\"rounds\":" + std::to_string(found.rounds) +
-           ",\"warm_up\":" + plain(found.warm_up) + ",\"duration\":" + plain(found.duration) +
-           ",\"seconds\":" + plain(found.seconds) + ",\n\"rows\":[" + joined(rows, ",") +
-           "],\n\"cells\":[" + joined(cells, ",") + "]}\n";
+           ",\"kernel\":" + string_literal(found.kernel) +
+           ",\"compiler\":" + string_literal(found.compiler) +
+           ",\"flags\":" + string_literal(found.flags) +
+           ",\"load_average\":" + string_literal(found.load_average) +
+           ",\"pinning\":" + string_literal(found.pinning) +
+           ",\"rounds\":" + std::to_string(found.rounds) + ",\"warm_up\":" + plain(found.warm_up) +
+           ",\"duration\":" + plain(found.duration) + ",\"seconds\":" + plain(found.seconds) +
+           ",\n\"rows\":[" + joined(rows, ",") + "],\n\"cells\":[" + joined(cells, ",") + "]}\n";
 }
 
 results from_json(std::string_view text) {

@@ -16,7 +16,7 @@ namespace bench::json {
 
 // --- Writing: each makes the text of one value ---
 
-inline std::string quoted(std::string_view text) {
+inline std::string string_literal(std::string_view text) {
     std::string safe = "\"";
     for (char letter : text) {
         if (letter == '"' || letter == '\\') {

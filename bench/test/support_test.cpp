@@ -96,7 +96,7 @@ TEST_CASE("a percentile is known to one percent") {
 
 TEST_CASE("JSON that was written is read again") {
     std::string text = "{\"a\":" + bench::json::list({1.5, none, -2e9}) +
-                       ", \"b\": " + bench::json::quoted("x\"\\y") + ",\"c\":[]}";
+                       ", \"b\": " + bench::json::string_literal("x\"\\y") + ",\"c\":[]}";
 
     auto value = bench::json::value::parse(text);
 

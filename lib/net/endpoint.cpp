@@ -363,7 +363,7 @@ void write_unix(text_writer& out, std::span<const std::uint8_t> name) noexcept {
 }
 
 // What a message says about a text that is no endpoint: enough to find it, safe for a terminal.
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
     constexpr std::size_t shown_max = 100;
     std::array<char, 4 * shown_max> buffer;
     text_writer out(buffer);
@@ -407,7 +407,7 @@ result<endpoint> endpoint::parse(std::string_view text) noexcept {
 endpoint endpoint::parse_or_throw(std::string_view text) {
     const auto parsed = parse(text);
     if (!parsed) {
-        throw_error(parsed.error(), "endpoint " + quoted(text), help_for(parsed.error(), text));
+        throw_error(parsed.error(), "endpoint " + in_quotes(text), help_for(parsed.error(), text));
     }
     return *parsed;
 }
