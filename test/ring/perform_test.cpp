@@ -4,12 +4,15 @@
 #include "support/raw_engine.hpp"
 
 #include <array>
+#include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <vector>
 
 #include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 
@@ -411,21 +414,30 @@ TEST_CASE("bad descriptors and wrong kinds of them fail as the system calls do")
 }
 
 TEST_CASE("a descriptor that knows no RWF_NOWAIT is read without waiting and blocks afterwards") {
-    const test::raw_fd master(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
-    REQUIRE(master >= 0);
-    REQUIRE(::grantpt(master) == 0);
-    REQUIRE(::unlockpt(master) == 0);
-    const test::raw_fd terminal(::open(::ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC));
-    REQUIRE(terminal >= 0);
-    std::array<std::byte, 8> buffer;
+    char folder[] = "/tmp/gyre-perform-XXXXXX";
+    REQUIRE(::mkdtemp(folder) != nullptr);
+    const test::raw_fd changes(::inotify_init1(IN_CLOEXEC));
+    REQUIRE(::inotify_add_watch(changes, folder, IN_CREATE | IN_DELETE) >= 0);
+    std::array<std::byte, 256> buffer;
+    const iovec piece = {buffer.data(), buffer.size()};
+    REQUIRE(::preadv2(changes, &piece, 1, -1, RWF_NOWAIT) == -1);
+    REQUIRE(errno == EOPNOTSUPP);
+    const std::string inner = folder + std::string("/changed");
+
     test::on_software_engines([&](test::raw_engine& engine) {
-        engine.queue(test::file_entry(uapi::op_read, terminal, buffer), 1);
+        engine.queue(test::file_entry(uapi::op_read, changes, buffer), 1);
         REQUIRE(engine.submit() == 1);
         CHECK(engine.is_silent());
-        CHECK((::fcntl(terminal, F_GETFL) & O_NONBLOCK) == 0);
-        REQUIRE(::write(master, "line\n", 5) == 5);
-        CHECK(engine.next()->result == 5);
+        CHECK((::fcntl(changes, F_GETFL) & O_NONBLOCK) == 0);
+        REQUIRE(::mkdir(inner.c_str(), 0700) == 0);
+        CHECK(engine.next()->result >= static_cast<int>(sizeof(inotify_event)));
+
+        engine.queue(test::file_entry(uapi::op_read, changes, buffer), 2);
+        REQUIRE(engine.submit() == 1);
+        REQUIRE(::rmdir(inner.c_str()) == 0);
+        CHECK(engine.next()->result >= static_cast<int>(sizeof(inotify_event)));
     });
+    CHECK(::rmdir(folder) == 0);
 }
 
 TEST_SUITE_END();
