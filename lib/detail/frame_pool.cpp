@@ -1,5 +1,6 @@
 #include <gyre/detail/frame_pool.hpp>
 
+#include <cstddef>
 #include <new>
 
 namespace gyre::inline v0::detail {

@@ -1,17 +1,31 @@
 #include <gyre/io/serve.hpp>
 
+#include <gyre/detail/outcome.hpp>
 #include <gyre/error.hpp>
 #include <gyre/io/signals.hpp>
 #include <gyre/log.hpp>
+#include <gyre/net/listener.hpp>
+#include <gyre/operation/foreign.hpp>
+#include <gyre/result.hpp>
+#include <gyre/scheduler/clock.hpp>
+#include <gyre/scheduler/waiter.hpp>
 #include <gyre/task/or_return.hpp>
+#include <gyre/task/scope.hpp>
 #include <gyre/task/sleep.hpp>
 #include <gyre/task/stop.hpp>
+#include <gyre/task/task.hpp>
 #include <gyre/task/when_any.hpp>
+#include <gyre/task/with_timeout.hpp>
 
 #include <cerrno>
+#include <chrono>
 #include <csignal>
+#include <cstddef>
+#include <exception>
+#include <initializer_list>
 #include <optional>
-#include <string>
+#include <span>
+#include <utility>
 
 #include <sys/resource.h>
 

@@ -1,15 +1,27 @@
 #include <gyre/io/signals.hpp>
 
 #include <gyre/error.hpp>
+#include <gyre/net/descriptor.hpp>
 #include <gyre/operation/buffer.hpp>
+#include <gyre/operation/foreign.hpp>
 #include <gyre/operation/operation.hpp>
+#include <gyre/result.hpp>
+#include <gyre/ring/domain.hpp>
+#include <gyre/ring/queues.hpp>
+#include <gyre/ring/uapi.hpp>
+#include <gyre/scheduler/slot_table.hpp>
 #include <gyre/task/or_return.hpp>
+#include <gyre/task/task.hpp>
 
+#include <array>
 #include <cerrno>
-#include <csignal>
+#include <cstdint>
 #include <cstring>
+#include <initializer_list>
+#include <string>
 
 #include <poll.h>
+#include <signal.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 

@@ -1,10 +1,16 @@
 #include <gyre/net/descriptor.hpp>
 
 #include <gyre/detail/assert.hpp>
+#include <gyre/error.hpp>
+#include <gyre/net/endpoint.hpp>
 #include <gyre/operation/buffer.hpp>
+#include <gyre/result.hpp>
+#include <gyre/ring/domain.hpp>
 #include <gyre/scheduler/run_loop.hpp>
 
 #include <cerrno>
+#include <cstdint>
+#include <utility>
 
 namespace gyre::inline v0 {
 

@@ -1,12 +1,18 @@
 #include <gyre/net/listener.hpp>
 
 #include <gyre/error.hpp>
+#include <gyre/net/descriptor.hpp>
+#include <gyre/net/endpoint.hpp>
+#include <gyre/net/option.hpp>
+#include <gyre/result.hpp>
+#include <gyre/ring/domain.hpp>
 
-#include <string>
-
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <system_error>
+#include <utility>
 
 namespace gyre::inline v0 {
 

@@ -1,10 +1,24 @@
 #include <gyre/net/stream.hpp>
 
+#include <gyre/detail/assert.hpp>
+#include <gyre/error.hpp>
+#include <gyre/net/descriptor.hpp>
+#include <gyre/net/endpoint.hpp>
+#include <gyre/net/option.hpp>
+#include <gyre/result.hpp>
+#include <gyre/ring/domain.hpp>
+#include <gyre/scheduler/run_loop.hpp>
+#include <gyre/task/task.hpp>
 #include <gyre/task/with_timeout.hpp>
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <climits>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>

@@ -3,6 +3,8 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include <cstddef>
+
 namespace gyre::inline v0::detail {
 
 static_assert(sizeof(mutable_buffer) == sizeof(iovec));

@@ -2,9 +2,17 @@
 #include "ring/software.hpp"
 
 #include <gyre/error.hpp>
+#include <gyre/ring/engine.hpp>
+#include <gyre/ring/uapi.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <ctime>
+#include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 

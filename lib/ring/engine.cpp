@@ -4,14 +4,20 @@
 
 #include <gyre/error.hpp>
 #include <gyre/log.hpp>
+#include <gyre/ring/features.hpp>
+
+#include <stdlib.h>
 
 #include <array>
 #include <atomic>
 #include <cerrno>
 #include <charconv>
-#include <cstdlib>
+#include <cstdint>
+#include <memory>
+#include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 namespace gyre::inline v0 {
 

@@ -2,12 +2,22 @@
 #include "ring/software.hpp"
 
 #include <gyre/error.hpp>
+#include <gyre/ring/domain.hpp>
+#include <gyre/ring/engine.hpp>
+#include <gyre/ring/queues.hpp>
+#include <gyre/ring/uapi.hpp>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <climits>
+#include <cstddef>
+#include <cstdint>
+#include <ctime>
+#include <memory>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include <netinet/in.h>
 #include <poll.h>

@@ -3,7 +3,9 @@
 #include <gyre/log.hpp>
 
 #include <array>
+#include <cstddef>
 #include <string>
+#include <string_view>
 
 namespace gyre::inline v0 {
 

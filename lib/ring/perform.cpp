@@ -1,17 +1,22 @@
 #include "ring/perform.hpp"
 
 #include <gyre/ring/domain.hpp>
+#include <gyre/ring/queues.hpp>
+#include <gyre/ring/uapi.hpp>
 
 #include <algorithm>
 #include <array>
+#include <bitset>
 #include <cerrno>
 #include <climits>
-#include <csignal>
 #include <cstddef>
+#include <cstdint>
+#include <ctime>
 #include <span>
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -26,6 +31,7 @@ static_assert(EAGAIN == EWOULDBLOCK);
 
 template <class Pointer>
 Pointer pointer_to(std::uint64_t address) noexcept {
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): a submission carries its pointers as integers.
     return reinterpret_cast<Pointer>(static_cast<std::uintptr_t>(address));
 }
 

@@ -1,13 +1,23 @@
 #include "ring/software.hpp"
 
 #include "ring/limits.hpp"
+#include "ring/perform.hpp"
 
 #include <gyre/error.hpp>
+#include <gyre/ring/domain.hpp>
+#include <gyre/ring/engine.hpp>
+#include <gyre/ring/queues.hpp>
+#include <gyre/ring/uapi.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cerrno>
+#include <cstdint>
+#include <memory>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include <poll.h>
 #include <sys/eventfd.h>

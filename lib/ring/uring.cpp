@@ -1,22 +1,29 @@
 #include "ring/limits.hpp"
 
-#include <gyre/ring/engine.hpp>
-
 #include <gyre/error.hpp>
 #include <gyre/log.hpp>
+#include <gyre/ring/domain.hpp>
+#include <gyre/ring/engine.hpp>
+#include <gyre/ring/features.hpp>
+#include <gyre/ring/queues.hpp>
+#include <gyre/ring/uapi.hpp>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
+#include <initializer_list>
+#include <memory>
 #include <string>
+#include <utility>
 
-#include <fcntl.h>
 #include <liburing.h>
 #include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>

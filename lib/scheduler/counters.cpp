@@ -1,5 +1,10 @@
 #include <gyre/scheduler/counters.hpp>
 
+#include <gyre/ring/uapi.hpp>
+
+#include <cstdint>
+#include <string>
+
 namespace gyre::inline v0 {
 
 namespace {

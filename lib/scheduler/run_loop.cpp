@@ -2,15 +2,28 @@
 
 #include "scheduler/mailbox.hpp"
 
+#include <gyre/detail/assert.hpp>
 #include <gyre/detail/frame_pool.hpp>
 #include <gyre/error.hpp>
 #include <gyre/log.hpp>
+#include <gyre/ring/engine.hpp>
+#include <gyre/ring/queues.hpp>
+#include <gyre/ring/uapi.hpp>
+#include <gyre/scheduler/scheduler.hpp>
+#include <gyre/scheduler/slot_table.hpp>
+#include <gyre/scheduler/timer.hpp>
+#include <gyre/scheduler/waiter.hpp>
 
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <cstdint>
 #include <cstdlib>
+#include <memory>
+#include <source_location>
+#include <span>
 #include <string>
+#include <utility>
 
 #include <pthread.h>
 #include <sched.h>
@@ -73,7 +86,7 @@ run_loop::retry_timer::retry_timer(run_loop& owner) noexcept
 
 run_loop::run_loop(std::unique_ptr<engine> chosen)
     : engine_(std::move(chosen)), timers_(engine_->now()), retry_(*this),
-      mailbox_(new mailbox(*engine_)), thread_(&this_threads_loop) {
+      mailbox_(new mailbox(*engine_)), thread_(static_cast<const void*>(&this_threads_loop)) {
     engine_->wakers = &mailbox_->references();
     count_forks();
     forks_seen_ = forks.load(std::memory_order_relaxed);
@@ -81,7 +94,7 @@ run_loop::run_loop(std::unique_ptr<engine> chosen)
 
 // The address of a thread's own variable is its name, and the cheapest to ask for.
 bool run_loop::is_own_thread() const noexcept {
-    return thread_ == &this_threads_loop;
+    return thread_ == static_cast<const void*>(&this_threads_loop);
 }
 
 run_loop::~run_loop() {

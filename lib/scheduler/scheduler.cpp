@@ -3,8 +3,16 @@
 #include "scheduler/mailbox.hpp"
 
 #include <gyre/detail/assert.hpp>
+#include <gyre/ring/engine.hpp>
+#include <gyre/scheduler/clock.hpp>
+#include <gyre/scheduler/counters.hpp>
+#include <gyre/scheduler/run_loop.hpp>
 
-#include <ctime>
+#include <time.h>
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
 
 namespace gyre::inline v0 {
 

@@ -1,6 +1,9 @@
 #include <gyre/scheduler/timer.hpp>
 
+#include <gyre/ring/engine.hpp>
+
 #include <bit>
+#include <cstdint>
 
 namespace gyre::inline v0::detail {
 

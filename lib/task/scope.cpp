@@ -1,10 +1,18 @@
 #include <gyre/task/scope.hpp>
 
+#include <gyre/detail/assert.hpp>
+#include <gyre/detail/outcome.hpp>
 #include <gyre/error.hpp>
 #include <gyre/log.hpp>
+#include <gyre/scheduler/run_loop.hpp>
+#include <gyre/scheduler/waiter.hpp>
 
 #include <atomic>
+#include <exception>
+#include <memory>
+#include <source_location>
 #include <string>
+#include <system_error>
 #include <utility>
 
 namespace gyre::inline v0 {

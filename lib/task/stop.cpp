@@ -1,6 +1,8 @@
 #include <gyre/task/stop.hpp>
 
 #include <gyre/detail/assert.hpp>
+#include <gyre/scheduler/run_loop.hpp>
+#include <gyre/scheduler/waiter.hpp>
 
 namespace gyre::inline v0::this_task {
 

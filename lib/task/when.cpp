@@ -1,5 +1,10 @@
 #include <gyre/task/when.hpp>
 
+#include <gyre/scheduler/waiter.hpp>
+
+#include <cstddef>
+#include <exception>
+
 namespace gyre::inline v0::detail {
 
 bool when_group::start_all(
