@@ -160,6 +160,7 @@ public:
     void terminate() const { ::kill(pid_, SIGTERM); }
 
     [[nodiscard]] pid_t id() const noexcept { return pid_; }
+    // NOLINTNEXTLINE(bugprone-unchecked-optional-access): before `finish` it is meant to throw.
     [[nodiscard]] int exit_code() const { return exit_code_.value(); }
 
     /// What the program used in all; known after `finish`.

@@ -18,10 +18,10 @@ public:
     /// From 0 to a round number above `most`.
     static scale linear(double most, double start, double end) {
         double step = step_for(most);
-        double last = step * std::max(std::ceil(most / step), 1.0);
-        scale made(0, last, start, end, false);
-        for (double tick = 0; tick < last + step / 2; tick += step) {
-            made.ticks_.push_back(tick);
+        int last = std::max(static_cast<int>(std::ceil(most / step)), 1);
+        scale made(0, step * last, start, end, false);
+        for (int tick = 0; tick <= last; ++tick) {
+            made.ticks_.push_back(step * tick);
         }
         return made;
     }
@@ -29,10 +29,10 @@ public:
     /// From a power of ten below `least` to one above `most`, which is above 0. No more than nine
     /// of them, so that a `least` of 0 is none that reaches to the start.
     static scale logarithmic(double least, double most, double start, double end) {
-        double first = std::floor(std::log10(std::max(least, most / 1e9)));
-        double last = std::max(std::ceil(std::log10(most)), first + 1);
+        int first = static_cast<int>(std::floor(std::log10(std::max(least, most / 1e9))));
+        int last = std::max(static_cast<int>(std::ceil(std::log10(most))), first + 1);
         scale made(first, last, start, end, true);
-        for (double power = first; power < last + 0.5; power += 1) {
+        for (int power = first; power <= last; ++power) {
             made.ticks_.push_back(std::pow(10.0, power));
         }
         return made;
