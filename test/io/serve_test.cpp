@@ -1,5 +1,8 @@
 #include <gyre/io/serve.hpp>
 
+#include <gyre/net/descriptor.hpp>
+#include <gyre/ring/uapi.hpp>
+
 #include "support/test.hpp"
 
 #include <algorithm>
@@ -15,6 +18,7 @@
 #include <system_error>
 #include <vector>
 
+#include <signal.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>

@@ -5,12 +5,13 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <initializer_list>
 #include <optional>
 #include <string_view>
 #include <system_error>
 #include <thread>
 
-#include <pthread.h>
+#include <signal.h>
 #include <unistd.h>
 
 namespace {

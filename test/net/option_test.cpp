@@ -1,5 +1,7 @@
 #include <gyre/net/option.hpp>
 
+#include <gyre/net/descriptor.hpp>
+
 #include "support/test.hpp"
 
 #include <cerrno>

@@ -4,7 +4,6 @@
 
 #include <cerrno>
 #include <chrono>
-#include <cstdint>
 #include <optional>
 #include <vector>
 

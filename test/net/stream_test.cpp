@@ -1,5 +1,7 @@
 #include <gyre/net/stream.hpp>
 
+#include <gyre/operation/buffer.hpp>
+
 #include "support/test.hpp"
 
 #include <cerrno>
@@ -13,6 +15,7 @@
 #include <vector>
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -1369,7 +1372,7 @@ namespace {
 // The client sends a request of which the server reads all but 4 bytes, and gets 200 KB back.
 // Yields how many bytes of it the client saw, and how the reply ended.
 gyre::task<gyre::transfer> reply_of_200_kb(bool finish) {
-    constexpr std::size_t size = 200 * 1024;
+    constexpr std::size_t size = std::size_t{200} * 1024;
     auto pair = co_await test::loopback_pair();
     const auto roomy = pair.server.set_option(gyre::send_buffer_size(1 << 20));
     CHECK(roomy);

@@ -4,8 +4,8 @@
 
 #include <cerrno>
 #include <chrono>
-#include <cstdint>
 #include <optional>
+#include <system_error>
 #include <vector>
 
 #include <sys/resource.h>

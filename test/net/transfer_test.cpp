@@ -5,7 +5,6 @@
 #include <cerrno>
 #include <system_error>
 #include <type_traits>
-#include <utility>
 
 static_assert(std::is_trivially_copyable_v<gyre::transfer>);
 static_assert(std::is_trivially_destructible_v<gyre::transfer>);

@@ -2,6 +2,9 @@
 // broken precondition, in every build.
 
 #include <gyre/gyre.hpp>
+#include <gyre/operation/operation.hpp>
+#include <gyre/operation/recv.hpp>
+#include <gyre/scheduler/waiter.hpp>
 
 #include <array>
 #include <csignal>

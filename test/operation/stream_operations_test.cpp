@@ -1,16 +1,22 @@
 // What holds for every operation of a stream and a listener: how it begins, ends and is stopped.
 
 #include <gyre/operation/operation.hpp>
+#include <gyre/operation/recv.hpp>
+#include <gyre/operation/send.hpp>
+#include <gyre/scheduler/counters.hpp>
+#include <gyre/scheduler/run_loop.hpp>
+#include <gyre/scheduler/waiter.hpp>
 
 #include "support/test.hpp"
 
+#include <cerrno>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
-#include <optional>
+#include <system_error>
 #include <vector>
 
-#include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -45,9 +51,10 @@ struct silent_endpoint {
         at = listener.local_endpoint().value();
         for (int& fd : fillers) {
             fd = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-            ::connect(
+            const int answer = ::connect(
                 fd, static_cast<const sockaddr*>(at.data()), static_cast<socklen_t>(at.size())
             );
+            CHECK((answer == 0 || errno == EINPROGRESS));
         }
     }
     ~silent_endpoint() {

@@ -3,18 +3,25 @@
 #include <gyre/ring/engine.hpp>
 
 #include "support/raw_engine.hpp"
+#include "support/test.hpp"
 
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
-#include <csignal>
+#include <cstddef>
+#include <cstdint>
 #include <fstream>
 #include <optional>
 #include <string>
 #include <thread>
+#include <vector>
 
+#include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 using namespace std::chrono_literals;
 using test::never;

@@ -1,17 +1,20 @@
 #include <gyre/ring/engine.hpp>
 
+#include <gyre/ring/features.hpp>
+#include <gyre/ring/uapi.hpp>
+
 #include "support/child.hpp"
 #include "support/test.hpp"
 
 #include <cerrno>
 #include <chrono>
+#include <cstdint>
 #include <cstdlib>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
 #include <thread>
-#include <vector>
 
 #include <sys/resource.h>
 #include <unistd.h>
@@ -306,7 +309,7 @@ TEST_CASE("a small locked-memory limit gives smaller rings, a tiny one an error 
         });
     };
 
-    const std::string small = with_limit(48 * 1024);
+    const std::string small = with_limit(rlim_t{48} * 1024);
     const std::string tiny = with_limit(4096);
 
     INFO("at 48 KiB: ", small);
@@ -323,7 +326,7 @@ TEST_CASE("rings that do not fit the locked-memory limit shrink whichever queue 
     }
     const std::string text = test::in_child([]() -> std::string {
         const auto user = static_cast<uid_t>(1'000'000'000 + ::getpid());
-        const rlimit limit = {48 * 1024, 48 * 1024};
+        const rlimit limit = {rlim_t{48} * 1024, rlim_t{48} * 1024};
         if (::setrlimit(RLIMIT_MEMLOCK, &limit) != 0 || ::setuid(user) != 0) {
             return "cannot become another user";
         }

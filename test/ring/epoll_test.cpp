@@ -1,12 +1,21 @@
 // What is epoll's own: registrations that outlive operations.
 
+#include <gyre/ring/domain.hpp>
 #include <gyre/ring/engine.hpp>
+#include <gyre/ring/queues.hpp>
+#include <gyre/ring/uapi.hpp>
 
 #include "support/raw_engine.hpp"
+#include "support/test.hpp"
 
 #include <array>
+#include <chrono>
+#include <cstddef>
+#include <utility>
 
+#include <fcntl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 using test::bytes_of;
 using test::never;

@@ -1,18 +1,31 @@
 // What the two engines in software have in common and a program cannot see through a scheduler.
 
-#include "ring/software.hpp"
+#include "ring/software.hpp" // IWYU pragma: keep (it compiles alone)
+
+#include <gyre/ring/engine.hpp>
+#include <gyre/ring/queues.hpp>
+#include <gyre/ring/uapi.hpp>
 
 #include "support/raw_engine.hpp"
+#include "support/test.hpp"
 
+#include <algorithm>
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
+#include <system_error>
 #include <thread>
+#include <utility>
 
+#include <fcntl.h>
 #include <linux/errqueue.h>
 #include <netinet/in.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 using namespace std::chrono_literals;
 using test::bytes_of;

@@ -1,5 +1,7 @@
 #include "samples/echo_client_session.hpp"
 
+#include <gyre/operation/op.hpp>
+
 #include "samples/echo_session.hpp"
 #include "support/test.hpp"
 

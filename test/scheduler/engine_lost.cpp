@@ -4,10 +4,13 @@
 #include "support/scripted_engine.hpp"
 
 #include <gyre/gyre.hpp>
+#include <gyre/operation/buffer.hpp>
+#include <gyre/scheduler/run_loop.hpp>
 
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <cstddef>
 #include <memory>
 #include <utility>
 

@@ -2,17 +2,26 @@
 
 #include <gyre/scheduler/run_loop.hpp>
 
+#include <gyre/operation/buffer.hpp>
+#include <gyre/operation/operation.hpp>
+#include <gyre/operation/recv.hpp>
+#include <gyre/ring/engine.hpp>
+#include <gyre/ring/uapi.hpp>
+#include <gyre/scheduler/slot_table.hpp>
+#include <gyre/scheduler/waiter.hpp>
+
 #include "support/scripted_engine.hpp"
 #include "support/test.hpp"
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <string>
+#include <system_error>
 #include <vector>
 
 using gyre::detail::operation_id;

@@ -1,5 +1,8 @@
 #include <gyre/scheduler/scheduler.hpp>
 
+#include <gyre/ring/features.hpp>
+#include <gyre/ring/uapi.hpp>
+
 #include "support/test.hpp"
 
 #include <chrono>
@@ -8,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <thread>
 #include <vector>
 

@@ -1,5 +1,7 @@
 #include <gyre/scheduler/timer.hpp>
 
+#include <gyre/ring/engine.hpp>
+
 #include "support/test.hpp"
 
 #include <algorithm>
@@ -9,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <random>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -263,7 +266,7 @@ TEST_CASE("200,000 random timers fire when a sorted list says, and never early")
         case 2:
             return (below(200))*tick + below(3) - 1;
         case 3:
-            return below(64 * 64 * tick);
+            return below(std::uint64_t{64} * 64 * tick);
         case 4:
             return below(std::uint64_t{64} * 64 * 64 * 64 * tick);
         case 5:

@@ -1,5 +1,7 @@
 #include <gyre/scheduler/scheduler.hpp>
 
+#include <gyre/ring/features.hpp>
+
 #include "support/test.hpp"
 
 #include <atomic>

@@ -1,5 +1,7 @@
 #include "support/test.hpp"
 
+#include <gyre/ring/engine.hpp>
+
 #include <cstdlib>
 #include <string>
 

@@ -35,11 +35,13 @@ std::size_t allocations_so_far() noexcept {
 #if GYRE_TEST_COUNTS
 
 // The C library's own functions stay reachable under these names.
+// NOLINTBEGIN(bugprone-reserved-identifier, readability-identifier-naming): glibc named them.
 extern "C" void* __libc_malloc(std::size_t size) noexcept;
 extern "C" void* __libc_calloc(std::size_t count, std::size_t size) noexcept;
 extern "C" void* __libc_realloc(void* memory, std::size_t size) noexcept;
 extern "C" void* __libc_memalign(std::size_t alignment, std::size_t size) noexcept;
 extern "C" void __libc_free(void* memory) noexcept;
+// NOLINTEND(bugprone-reserved-identifier, readability-identifier-naming)
 
 extern "C" void* malloc(std::size_t size) noexcept {
     allocations.fetch_add(1, std::memory_order_relaxed);

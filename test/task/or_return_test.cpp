@@ -1,6 +1,8 @@
 #include <gyre/task/or_return.hpp>
 #include <gyre/task/or_throw.hpp>
 
+#include <gyre/ring/engine.hpp>
+
 #include "support/test.hpp"
 
 #include <array>
@@ -213,8 +215,8 @@ TEST_CASE("an exception of the awaited task passes through or_return and can be 
                 const int value = co_await gyre::or_return(throwing());
                 co_return value;
             } catch (const std::runtime_error&) {
+                co_return 77;
             }
-            co_return 77;
         };
         auto passing = [&]() -> gyre::task<gyre::result<int>> {
             const int value = co_await gyre::or_return(throwing());

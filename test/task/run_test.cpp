@@ -1,5 +1,7 @@
 #include <gyre/task/run.hpp>
 
+#include <gyre/ring/engine.hpp>
+
 #include "support/test.hpp"
 
 #include <atomic>

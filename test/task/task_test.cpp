@@ -1,5 +1,8 @@
 #include <gyre/task/task.hpp>
 
+#include <gyre/detail/frame_pool.hpp>
+#include <gyre/scheduler/waiter.hpp>
+
 #include "support/test.hpp"
 
 #include <chrono>

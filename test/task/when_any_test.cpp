@@ -10,7 +10,6 @@
 #include <span>
 #include <stdexcept>
 #include <tuple>
-#include <utility>
 
 TEST_SUITE_BEGIN("task/when_any");
 

@@ -1,6 +1,7 @@
 // A task is awaited or spawned once.
 
 #include <gyre/task/run.hpp>
+#include <gyre/task/task.hpp>
 
 #include "task/exit/abort.hpp"
 
@@ -12,6 +13,6 @@ int main() {
         auto nothing = []() -> gyre::task<> { co_return; };
         auto once = nothing();
         co_await std::move(once);
-        co_await std::move(once);
+        co_await std::move(once); // NOLINT(bugprone-use-after-move): the mistake that is tested.
     });
 }

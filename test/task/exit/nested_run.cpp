@@ -2,6 +2,7 @@
 // first.
 
 #include <gyre/task/run.hpp>
+#include <gyre/task/task.hpp>
 
 #include "task/exit/abort.hpp"
 

@@ -3,6 +3,7 @@
 
 #include <gyre/task/run.hpp>
 #include <gyre/task/sleep.hpp>
+#include <gyre/task/task.hpp>
 
 #include "task/exit/abort.hpp"
 

@@ -1,6 +1,7 @@
 // gyre::spawn needs a scheduler that runs on this thread.
 
 #include <gyre/task/scope.hpp>
+#include <gyre/task/task.hpp>
 
 #include "task/exit/abort.hpp"
 

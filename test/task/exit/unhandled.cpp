@@ -1,7 +1,9 @@
 // An exception that a spawned task lets out ends the program unless a hook says otherwise.
 
 #include <gyre/task/run.hpp>
+#include <gyre/task/scope.hpp>
 #include <gyre/task/sleep.hpp>
+#include <gyre/task/task.hpp>
 
 #include "task/exit/abort.hpp"
 
