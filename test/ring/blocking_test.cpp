@@ -121,7 +121,7 @@ TEST_CASE("two operations, and one with a deadline, wait in ppoll") {
         engine->enter(1, two ? never : engine->now() + 20'000'000'000);
         peer.join();
         CHECK(right);
-        CHECK(engine.next()->result == 3);
+        CHECK(engine.one().result == 3);
     }
 }
 
@@ -137,7 +137,7 @@ TEST_CASE("a wake that came before its sender let go of the engine is not slept 
 
     engine->enter(1, never);
 
-    CHECK(engine.next()->user_data == gyre::detail::engine::wake_user_data);
+    CHECK(engine.one().user_data == gyre::detail::engine::wake_user_data);
 }
 
 TEST_CASE("a signal of the program's own interrupts a blocking call, which then goes on") {
@@ -164,7 +164,7 @@ TEST_CASE("a signal of the program's own interrupts a blocking call, which then 
         CHECK((answer >= 0 || answer == -EINTR));
     }
     peer.join();
-    CHECK(engine.next()->result == 8);
+    CHECK(engine.one().result == 8);
     CHECK(test::text_of(buffer) == "abcdefgh");
     ::sigaction(SIGUSR1, &before, nullptr);
 }
@@ -185,7 +185,7 @@ TEST_CASE("an O_NONBLOCK descriptor on its own is waited for all the same") {
     engine->enter(1, never);
     peer.join();
     CHECK(right);
-    CHECK(engine.next()->result == 3);
+    CHECK(engine.one().result == 3);
 }
 
 TEST_CASE("a send on its own takes what there is room for and does not wait for the rest") {

@@ -331,7 +331,7 @@ TEST_CASE("splice moves bytes between a pipe and a socket that both block, and w
         REQUIRE(engine.submit() == 1);
         CHECK(engine.is_silent());
         REQUIRE(::send(pair.second, "spliced", 7, 0) == 7);
-        CHECK(engine.next()->result == 7);
+        CHECK(engine.one().result == 7);
         CHECK(engine.result_of(splice_entry(uapi::op_tee, pipe.first, -1, 7)) == -EBADF);
         CHECK(engine.result_of(out_of_pipe) == 7);
         std::array<std::byte, 16> buffer;
@@ -341,7 +341,7 @@ TEST_CASE("splice moves bytes between a pipe and a socket that both block, and w
         REQUIRE(engine.submit() == 1);
         CHECK(engine.is_silent());
         REQUIRE(::write(pipe.second, "later", 5) == 5);
-        CHECK(engine.next()->result == 5);
+        CHECK(engine.one().result == 5);
         CHECK(engine.result_of(test::recv_entry(pair.second, buffer)) == 5);
     });
     submission registered = into_pipe;
@@ -441,12 +441,12 @@ TEST_CASE("a descriptor that knows no RWF_NOWAIT is read without waiting and blo
         CHECK(engine.is_silent());
         CHECK((::fcntl(changes, F_GETFL) & O_NONBLOCK) == 0);
         REQUIRE(::mkdir(inner.c_str(), 0700) == 0);
-        CHECK(engine.next()->result >= static_cast<int>(sizeof(inotify_event)));
+        CHECK(engine.one().result >= static_cast<int>(sizeof(inotify_event)));
 
         engine.queue(test::file_entry(uapi::op_read, changes, buffer), 2);
         REQUIRE(engine.submit() == 1);
         REQUIRE(::rmdir(inner.c_str()) == 0);
-        CHECK(engine.next()->result >= static_cast<int>(sizeof(inotify_event)));
+        CHECK(engine.one().result >= static_cast<int>(sizeof(inotify_event)));
     });
     CHECK(::rmdir(folder) == 0);
 }

@@ -151,7 +151,7 @@ TEST_CASE("a cancel answers 0 and its target ECANCELED, or ENOENT when there is 
         engine.queue(test::cancel_entry(1), 9); // In front of its target.
         engine.queue(test::recv_entry(pair.first, buffer), 1);
         REQUIRE(engine.submit() == 2);
-        CHECK(engine.next()->result == -ENOENT);
+        CHECK(engine.one().result == -ENOENT);
         engine.queue(test::cancel_entry(1), 10);
 
         const auto target = engine.next();
@@ -195,7 +195,7 @@ TEST_CASE("a cancel by descriptor, of all, by opcode and of any answers with the
             CHECK(canceled == expected);
             // And the rest, so that the next one begins anew.
             engine.queue(test::cancel_entry(0, uapi::cancel_any), 9);
-            while (engine.next()->user_data != 9) {
+            while (engine.one().user_data != 9) {
             }
             return answer;
         };
@@ -246,7 +246,7 @@ TEST_CASE("MSG_WAITALL goes on until the buffer is full; a cancel yields what ha
         REQUIRE(::send(pair.second, "1234", 4, 0) == 4);
         CHECK(engine.is_silent());
         REQUIRE(::send(pair.second, "567890", 6, 0) == 6);
-        CHECK(engine.next()->result == 10);
+        CHECK(engine.one().result == 10);
         CHECK(test::text_of(buffer) == "1234567890");
 
         engine.queue(test::recv_entry(pair.first, buffer, MSG_WAITALL), 1);
@@ -254,14 +254,14 @@ TEST_CASE("MSG_WAITALL goes on until the buffer is full; a cancel yields what ha
         REQUIRE(::send(pair.second, "1234", 4, 0) == 4);
         CHECK(engine.is_silent());
         engine.queue(test::cancel_entry(1), 2);
-        CHECK(engine.next()->result == 4);
-        CHECK(engine.next()->result == 0);
+        CHECK(engine.one().result == 4);
+        CHECK(engine.one().result == 0);
 
         engine.queue(test::recv_entry(pair.first, buffer, MSG_WAITALL), 1);
         REQUIRE(::send(pair.second, "12", 2, 0) == 2);
         REQUIRE(engine.submit() == 1);
         pair.second.close();
-        CHECK(engine.next()->result == 2);
+        CHECK(engine.one().result == 2);
     });
 }
 
@@ -270,7 +270,7 @@ TEST_CASE("a wake makes a wait return, before it or during it, and many are told
         engine->wake();
         engine->wake();
         engine->wake();
-        CHECK(engine.next()->user_data == wake);
+        CHECK(engine.one().user_data == wake);
         engine->woken();
         CHECK(engine.is_silent());
 
@@ -308,13 +308,13 @@ TEST_CASE("a wake from a thread that polls nothing but the descriptor of the eng
 
         engine->wake();
         CHECK(is_readable(1000));
-        CHECK(engine.next()->user_data == wake);
+        CHECK(engine.one().user_data == wake);
         CHECK(engine.is_silent());
         CHECK(!is_readable(0));
 
         REQUIRE(::send(pair.second, "x", 1, 0) == 1);
         CHECK(is_readable(1000));
-        CHECK(engine.next()->user_data == 1);
+        CHECK(engine.one().user_data == 1);
         CHECK(engine.is_silent());
         CHECK(!is_readable(0));
     });
@@ -344,7 +344,7 @@ TEST_CASE("a reset connection fails once with ECONNRESET, and then it has ended"
         ::setsockopt(pair.second, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
         pair.second.close();
 
-        CHECK(engine.next()->result == -ECONNRESET);
+        CHECK(engine.one().result == -ECONNRESET);
         CHECK(engine.result_of(test::recv_entry(pair.first, buffer)) == 0);
         CHECK(engine.result_of(test::send_entry(pair.first, bytes_of("x"))) == -EPIPE);
         CHECK(engine.is_silent());
@@ -369,7 +369,7 @@ TEST_CASE("after a half-close one direction ends and the other goes on, without 
         std::array<std::byte, 65536> drained;
         while (::recv(pair.second, drained.data(), drained.size(), MSG_DONTWAIT) > 0) {
         }
-        CHECK(engine.next()->result == 4);
+        CHECK(engine.one().result == 4);
     });
 }
 
@@ -384,7 +384,7 @@ TEST_CASE("an end that comes behind the last bytes is seen by the receive that w
             if (round % 2 == 0) {
                 pair.second.close();
             }
-            CHECK(engine.next()->result == 3);
+            CHECK(engine.one().result == 3);
             pair.second.close();
             CHECK(engine.result_of(test::recv_entry(pair.first, buffer)) == 0);
             engine->forget(pair.first);
@@ -401,7 +401,7 @@ TEST_CASE("bytes behind an urgent one are received although the receive in front
         REQUIRE(::send(pair.second, "abc!", 4, MSG_OOB) == 4);
         REQUIRE(::send(pair.second, "behind", 6, 0) == 6);
 
-        CHECK(engine.next()->result == 3); // It stops in front of the urgent byte.
+        CHECK(engine.one().result == 3); // It stops in front of the urgent byte.
         CHECK(engine.result_of(test::recv_entry(pair.first, buffer)) == 6);
         CHECK(test::text_of(std::span(buffer).first(6)) == "behind");
     });
@@ -454,7 +454,7 @@ TEST_CASE("the error queue: a receive with MSG_ERRQUEUE waits for an error and g
 
         REQUIRE(::send(sender, "lost", 4, 0) == 4);
 
-        CHECK(engine.next()->result == 4);
+        CHECK(engine.one().result == 4);
         CHECK((message.msg_flags & MSG_ERRQUEUE) != 0);
         const cmsghdr* told = CMSG_FIRSTHDR(&message);
         REQUIRE(told != nullptr);
@@ -491,7 +491,7 @@ TEST_CASE("a Unix datagram to a full queue waits until there is room, without tu
         for (int count = 0; count < filled; ++count) {
             REQUIRE(::recv(receiver, buffer.data(), buffer.size(), MSG_DONTWAIT) == 1);
         }
-        CHECK(engine.next()->result == 8);
+        CHECK(engine.one().result == 8);
         CHECK(::recv(receiver, buffer.data(), buffer.size(), MSG_DONTWAIT) == 8);
     });
 }
@@ -511,7 +511,7 @@ TEST_CASE("what still waits on a descriptor that is closed ends with ECANCELED")
         engine->forget(pair.first);
         pair.first.close();
 
-        CHECK(engine.next()->result == -ECANCELED);
+        CHECK(engine.one().result == -ECANCELED);
     });
 }
 
@@ -526,7 +526,7 @@ TEST_CASE("a listener is made O_NONBLOCK for its accepts, and blocking again whe
         REQUIRE(engine.submit() == 1);
         CHECK((::fcntl(elsewhere, F_GETFL) & O_NONBLOCK) != 0);
         engine.queue(test::cancel_entry(1), 2);
-        CHECK(engine.next()->result == -ECANCELED);
+        CHECK(engine.one().result == -ECANCELED);
 
         engine->forget(listening.native_handle());
 
@@ -547,7 +547,7 @@ TEST_CASE("an engine that ends leaves a number alone that names something else b
             engine.queue(accept, 1);
             REQUIRE(engine.submit() == 1);
             engine.queue(test::cancel_entry(1), 2);
-            CHECK(engine.next()->result == -ECANCELED);
+            CHECK(engine.one().result == -ECANCELED);
             auto pair = test::socket_pair();
             {
                 const auto closed = std::move(listening); // As while no scheduler runs.

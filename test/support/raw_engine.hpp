@@ -159,13 +159,18 @@ public:
         engine_->completions.advance(1);
         return told{first.user_data, first.result};
     }
+    /// The same for one that has to come.
+    told one() {
+        const auto answer = next();
+        REQUIRE(answer.has_value());
+        return *answer;
+    }
     /// The result of one entry on its own.
     int result_of(const submission& entry) {
         queue(entry, 4711);
-        const auto answer = next();
-        REQUIRE(answer.has_value());
-        REQUIRE(answer->user_data == 4711);
-        return answer->result;
+        const told answer = one();
+        REQUIRE(answer.user_data == 4711);
+        return answer.result;
     }
     /// True if nothing completes by itself.
     bool is_silent() {

@@ -340,8 +340,8 @@ TEST_CASE("operations that begin in a canceled scope are refused with ECANCELED"
 }
 
 TEST_CASE("a loop that ignores ECANCELED lets other tasks run and is named in the log") {
-    captured_log log;
     test::on_every_engine([]() -> gyre::task<> {
+        const captured_log log;
         bool give_up = false;
         unsigned line = 0;
         auto body = [&](gyre::scope& tasks) -> gyre::task<> {
@@ -368,8 +368,8 @@ TEST_CASE("a loop that ignores ECANCELED lets other tasks run and is named in th
 }
 
 TEST_CASE("a loop that ignores ECANCELED through a helper is named in the log as well") {
-    captured_log log;
     test::on_every_engine([]() -> gyre::task<> {
+        const captured_log log;
         bool give_up = false;
         auto body = [&](gyre::scope& tasks) -> gyre::task<> {
             tasks.spawn([&]() -> gyre::task<> {
@@ -393,8 +393,8 @@ TEST_CASE("a loop that ignores ECANCELED through a helper is named in the log as
 }
 
 TEST_CASE("a scope canceled by its thousandth failing child names nobody") {
-    captured_log log;
     test::on_every_engine([]() -> gyre::task<> {
+        const captured_log log;
         auto body = [&](gyre::scope& tasks) -> gyre::task<> {
             for (int i = 0; i < 2'000; ++i) {
                 tasks.spawn([]() -> gyre::task<> {
