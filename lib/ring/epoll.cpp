@@ -63,6 +63,12 @@ std::uint32_t direction_of(const submission& entry) noexcept {
     }
 }
 
+// Whether it is to end with EAGAIN where others wait.
+bool must_not_wait(const submission& entry) noexcept {
+    return entry.opcode == uapi::op_accept ? (entry.ioprio & uapi::accept_dontwait) != 0
+                                           : (entry.operation_flags & MSG_DONTWAIT) != 0;
+}
+
 // Descriptors are registered once, edge-triggered, for each direction that something ever waited
 // for, and stay so until they are closed. An edge after the last EAGAIN is remembered; without one
 // nothing is tried. So a request and its reply cost three system calls: the wait, the receive, the
@@ -231,7 +237,7 @@ epoll_engine::descriptor_state& epoll_engine::state_of(int fd) {
 
 bool epoll_engine::may_be_ready(table::item& which) noexcept {
     const std::uint32_t direction = direction_of(which.entry);
-    if (direction == 0) {
+    if (direction == 0 || must_not_wait(which.entry)) {
         return true;
     }
     descriptor_state& state = state_of(which.entry.fd);

@@ -9,6 +9,7 @@
 #include "support/test.hpp"
 
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <utility>
@@ -82,6 +83,18 @@ TEST_CASE("raw reads and polls survive a number that its owner closes and opens 
         CHECK(engine.one().result == POLLIN);
         ::close(202);
     }
+}
+
+TEST_CASE("what must not wait ends with EAGAIN, also where the engine knows of no readiness") {
+    test::raw_engine engine(gyre::engine_kind::epoll);
+    auto pair = test::tcp_sockets();
+    expect_echo(engine, pair.first, pair.second); // Now it is registered, and drained.
+    std::array<std::byte, 8> buffer;
+    engine.queue(test::recv_entry(pair.first, buffer, MSG_DONTWAIT), 2);
+    const auto told = engine.next(std::chrono::milliseconds(20));
+    REQUIRE(told.has_value());
+    CHECK(told->result == -EAGAIN);
+    engine->forget(pair.first);
 }
 
 TEST_CASE("a duplicate that lives on after a close disturbs nobody, nor the next of that number") {
