@@ -85,8 +85,11 @@ private:
     struct descriptor_state {
         table::list waiting;
         std::uint32_t interest = 0; // What it is registered for; 0: it is not.
-        std::uint32_t ready = 0;    // Directions in which there was an edge since the last EAGAIN.
-        std::uint32_t closes = 0;   // What `closes_of` said at the registration.
+        // The part of it that is surely of the file that has the number now: what raw reads, writes
+        // and polls have registered may be of one that its owner has closed since.
+        std::uint32_t trusted = 0;
+        std::uint32_t ready = 0;  // Directions in which there was an edge since the last EAGAIN.
+        std::uint32_t closes = 0; // What `closes_of` said at the registration.
         // A receive that does not fill its buffer has emptied the socket.
         bool drains = false;
         std::uint8_t unheeded = 0; // Events in a row that nothing waited for or came to look at.
@@ -231,6 +234,7 @@ epoll_engine::descriptor_state& epoll_engine::state_of(int fd) {
     if (state.interest != 0 && state.closes != closes_of(fd)) [[unlikely]] {
         // Closed by somebody else's hand: by another thread, or while no scheduler ran.
         state.interest = 0;
+        state.trusted = 0;
     }
     return state;
 }
@@ -242,7 +246,7 @@ bool epoll_engine::may_be_ready(table::item& which) noexcept {
     }
     descriptor_state& state = state_of(which.entry.fd);
     state.unheeded = 0;
-    if ((state.interest & direction) == 0 || (state.ready & direction) != 0) {
+    if ((state.trusted & direction) == 0 || (state.ready & direction) != 0) {
         return true;
     }
     which.fd = which.entry.fd;
@@ -254,8 +258,8 @@ int epoll_engine::watch(table::item& which) noexcept {
     descriptor_state& state = state_of(which.fd);
     const std::uint32_t wanted =
         (which.events & EPOLLIN) != 0 ? which.events | EPOLLRDHUP | EPOLLPRI : which.events;
-    const bool known = direction_of(which.entry) != 0 && (state.interest & wanted) == wanted;
-    if (!known) {
+    const bool trusts = direction_of(which.entry) != 0;
+    if (!trusts || (state.trusted & wanted) != wanted) {
         // Registering says at once what is ready already.
         const std::uint32_t interest = state.interest | wanted;
         const auto data = static_cast<std::uint32_t>(which.fd);
@@ -267,7 +271,7 @@ int epoll_engine::watch(table::item& which) noexcept {
         if (error != 0) {
             return error;
         }
-        if ((interest & ~state.interest & EPOLLIN) != 0) {
+        if (trusts && (wanted & ~state.trusted & EPOLLIN) != 0) {
             // Other sockets stop between two messages, and in front of a passed descriptor.
             int protocol = 0;
             socklen_t size = sizeof protocol;
@@ -275,6 +279,7 @@ int epoll_engine::watch(table::item& which) noexcept {
                            protocol == IPPROTO_TCP;
         }
         state.interest = interest;
+        state.trusted |= trusts ? wanted : 0;
         state.closes = closes_of(which.fd);
     }
     state.unheeded = 0;
@@ -289,7 +294,7 @@ void epoll_engine::tried(const table::item& which, std::int32_t result) noexcept
         if (result > 0 && static_cast<std::uint32_t>(result) < entry.length &&
             (entry.operation_flags & (MSG_PEEK | MSG_OOB)) == 0) {
             descriptor_state& state = state_of(entry.fd);
-            if (state.drains && state.interest != 0) {
+            if (state.drains && (state.trusted & EPOLLIN) != 0) {
                 state.ready &= ~std::uint32_t{EPOLLIN};
             }
         }
@@ -315,6 +320,7 @@ void epoll_engine::unwatch(int fd) noexcept {
     if (state.interest != 0) {
         control(EPOLL_CTL_DEL, fd, 0, 0);
         state.interest = 0;
+        state.trusted = 0;
     }
 }
 

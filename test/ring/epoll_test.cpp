@@ -85,6 +85,24 @@ TEST_CASE("raw reads and polls survive a number that its owner closes and opens 
     }
 }
 
+TEST_CASE("a socket is not mistaken for the file that a raw operation waited for at its number") {
+    test::raw_engine engine(gyre::engine_kind::epoll);
+    auto pipe = test::pipe_pair();
+    REQUIRE(::dup3(pipe.first, 205, O_CLOEXEC) == 205);
+    std::array<std::byte, 8> buffer;
+    engine.queue(test::file_entry(uapi::op_read, 205, buffer), 1);
+    REQUIRE(engine.submit() == 1);
+    REQUIRE(::write(pipe.second, "x", 1) == 1);
+    CHECK(engine.next()->result == 1);
+    ::close(205); // Its owner's right, and nothing tells the engine.
+
+    auto pair = test::tcp_sockets();
+    const test::raw_fd fixed = at_number(205, std::move(pair.first));
+    expect_echo(engine, fixed, pair.second);
+    expect_echo(engine, fixed, pair.second);
+    engine->forget(fixed);
+}
+
 TEST_CASE("what must not wait ends with EAGAIN, also where the engine knows of no readiness") {
     test::raw_engine engine(gyre::engine_kind::epoll);
     auto pair = test::tcp_sockets();
