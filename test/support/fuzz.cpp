@@ -1,0 +1,162 @@
+#include "support/fuzz.hpp"
+
+#include "support/test.hpp"
+
+#include <cerrno> // program_invocation_name
+#include <condition_variable>
+#include <cstdio>
+#include <cstdlib>
+#include <mutex>
+#include <thread>
+
+// Of the sanitizers' runtime: says whose report it was.
+extern "C" [[gnu::weak]] void __sanitizer_set_death_callback(void (*callback)());
+
+namespace test {
+
+namespace {
+
+// The round that runs, and how to run it again: what is known when the program dies.
+std::atomic<std::uint64_t> running_seed{0};
+std::atomic<bool> running{false};
+char running_case[512];
+char running_engine[16];
+
+void say_how_to_replay() noexcept {
+    if (!running) {
+        return;
+    }
+    std::fprintf(
+        stderr,
+        "replay: GYRE_FUZZ_SEED=%llu GYRE_FUZZ_ROUNDS=1 %s%s%s%s '--gyre-case=%s'\n",
+        static_cast<unsigned long long>(running_seed.load()),
+        running_engine[0] != '\0' ? "GYRE_TEST_ENGINE=" : "",
+        running_engine,
+        running_engine[0] != '\0' ? " " : "",
+        program_invocation_name,
+        running_case
+    );
+}
+
+std::uint64_t number_from(const char* variable, std::uint64_t otherwise) {
+    const char* text = std::getenv(variable);
+    return text != nullptr && *text != '\0' ? std::strtoull(text, nullptr, 10) : otherwise;
+}
+
+bool long_run() {
+    const char* text = std::getenv("GYRE_TEST_LONG");
+    return text != nullptr && *text != '\0' && *text != '0';
+}
+
+// Ends the program when one round takes too long.
+class watchdog {
+public:
+    explicit watchdog(std::chrono::seconds limit)
+        : limit_(limit), until_(std::chrono::steady_clock::now() + limit),
+          thread_([this] { watch(); }) {}
+    ~watchdog() {
+        {
+            const std::scoped_lock lock(lock_);
+            over_ = true;
+        }
+        changed_.notify_one();
+        thread_.join();
+    }
+    watchdog(const watchdog&) = delete;
+    watchdog& operator=(const watchdog&) = delete;
+
+    void begin_round() {
+        const std::scoped_lock lock(lock_);
+        until_ = std::chrono::steady_clock::now() + limit_;
+    }
+
+private:
+    void watch() {
+        std::unique_lock lock(lock_);
+        while (!over_) {
+            changed_.wait_until(lock, until_);
+            if (!over_ && std::chrono::steady_clock::now() >= until_) {
+                stop_fuzzing("the round does not end");
+            }
+        }
+    }
+
+    std::chrono::seconds limit_;
+    std::mutex lock_; // Protects until_ and over_.
+    std::condition_variable changed_;
+    std::chrono::steady_clock::time_point until_;
+    bool over_ = false;
+    std::thread thread_;
+};
+
+} // namespace
+
+void trial::fail(const std::string& what) {
+    failed_ = true;
+    say_how_to_replay();
+    FAIL_CHECK("seed ", seed, ": ", what);
+}
+
+void stop_fuzzing(std::string_view what) noexcept {
+    std::fprintf(stderr, "fuzz: %.*s\n", static_cast<int>(what.size()), what.data());
+    say_how_to_replay();
+    std::_Exit(1);
+}
+
+std::uint64_t fuzz(const fuzz_options& options, const std::function<void(trial&)>& round) {
+    const doctest::TestCaseData& test = *doctest::getContextOptions()->currentTest;
+    std::snprintf(running_case, sizeof running_case, "%s: %s", test.m_test_suite, test.m_name);
+    if (__sanitizer_set_death_callback != nullptr) {
+        __sanitizer_set_death_callback(&say_how_to_replay);
+    }
+
+    // A usual run is the same each time, but for how far it comes.
+    std::uint64_t first = 1;
+    auto time = std::chrono::duration_cast<std::chrono::nanoseconds>(options.usually);
+    if (long_run()) {
+        time = std::chrono::seconds(75);
+        const auto now = std::chrono::system_clock::now().time_since_epoch();
+        first = dice(static_cast<std::uint64_t>(now.count())).below(1'000'000'000);
+    }
+    first = number_from("GYRE_FUZZ_SEED", first);
+    const std::uint64_t rounds = number_from("GYRE_FUZZ_ROUNDS", 0);
+
+    const auto until = std::chrono::steady_clock::now() + time;
+    std::uint64_t done = 0;
+    watchdog dog(options.round_limit);
+    bool failed = false;
+    while (!failed && (rounds != 0 ? done < rounds : std::chrono::steady_clock::now() < until)) {
+        trial next(first + done);
+        running_seed = next.seed;
+        running = true;
+        dog.begin_round();
+        round(next);
+        running = false;
+        failed = next.failed();
+        ++done;
+    }
+    if (long_run()) {
+        std::fprintf(
+            stderr,
+            "%llu rounds from seed %llu on: %s %s\n",
+            static_cast<unsigned long long>(done),
+            static_cast<unsigned long long>(first),
+            running_case,
+            running_engine
+        );
+    }
+    CHECK(done > 0);
+    return done;
+}
+
+void fuzz_every_engine(
+    const fuzz_options& options, const std::function<void(trial&, gyre::engine_kind)>& round
+) {
+    for (const gyre::engine_kind engine : engines()) {
+        std::snprintf(running_engine, sizeof running_engine, "%s", gyre::engine_name(engine));
+        fuzz(options, [&](trial& now) { round(now, engine); });
+        running_engine[0] = '\0';
+    }
+}
+
+} // namespace test
