@@ -42,6 +42,12 @@ gyre::scheduler_options options_for(trial& round, gyre::engine_kind engine) {
     return options;
 }
 
+void spin(std::uint64_t turns) {
+    while (turns-- != 0) {
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+    }
+}
+
 // Between nothing and some microseconds: around the length of what it races with.
 void dawdle(dice& mine) {
     switch (mine.below(4)) {
@@ -52,9 +58,7 @@ void dawdle(dice& mine) {
         std::this_thread::sleep_for(std::chrono::microseconds(mine.below(200)));
         break;
     default:
-        for (std::uint64_t turns = mine.below(1U << mine.below(14)); turns != 0; --turns) {
-            std::atomic_signal_fence(std::memory_order_seq_cst);
-        }
+        spin(mine.below(1U << mine.below(14)));
     }
 }
 
@@ -216,11 +220,22 @@ private:
     std::thread thread_;
 };
 
+// Waits until `answers` is no more `known`. Awake for a while: who sleeps comes too late to meet the
+// loop on its way to sleep.
+void wait_for(const std::atomic<std::uint64_t>& answers, std::uint64_t known) {
+    for (int looks = 0; looks < 20'000; ++looks) {
+        if (answers != known) {
+            return;
+        }
+    }
+    answers.wait(known);
+}
+
 // One question after the other, each asked as the loop falls asleep after the one before: whoever
 // waits for an answer shows that the wake came.
 void ask(dice mine, const gyre::scheduler_handle& to, std::atomic<std::uint64_t>& failures) {
     const auto answers = std::make_shared<std::atomic<std::uint64_t>>(0); // Notified to the last.
-    const std::uint64_t questions = 20 + mine.below(100);
+    const std::uint64_t questions = 200 + mine.below(1'000);
     for (std::uint64_t asked = 0; asked < questions; ++asked) {
         const gyre::scheduler_handle copy(to);
         const auto posted = copy.post([answers] {
@@ -228,8 +243,12 @@ void ask(dice mine, const gyre::scheduler_handle& to, std::atomic<std::uint64_t>
             answers->notify_all();
         });
         failures += posted ? 0U : 1U;
-        answers->wait(asked);
-        dawdle(mine);
+        wait_for(*answers, asked);
+        if (mine.one_in(8)) {
+            dawdle(mine);
+        } else {
+            spin(mine.below(1U << mine.below(11)));
+        }
     }
 }
 

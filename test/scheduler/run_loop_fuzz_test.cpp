@@ -67,7 +67,9 @@ private:
 
 // One receive or send with a name of its own.
 struct transfer {
-    explicit transfer(world& world_of) : in(world_of), socket{.fd = ++in.descriptors} {}
+    /// With `hostile_engine::silent`, one that something else has to end.
+    explicit transfer(world& world_of, int kind = 0)
+        : in(world_of), socket{.fd = ++in.descriptors | kind} {}
 
     gyre::recv_operation recv() { return gyre::recv_operation(socket, buffer, 0); }
     gyre::send_operation send() { return gyre::send_operation(socket, buffer, 0); }
@@ -149,7 +151,7 @@ gyre::task<> sends(world& in) {
 
 gyre::task<> is_limited(world& in) {
     const counted frame(in);
-    transfer one(in);
+    transfer one(in, hostile_engine::silent);
     const auto limit = in.some_time();
     const engine_time begin = in.now();
     const auto got = co_await gyre::with_timeout(one.recv(), limit);
@@ -173,8 +175,8 @@ gyre::task<> limits_a_task(world& in, unsigned depth) {
 
 gyre::task<> races(world& in) {
     const counted frame(in);
-    transfer one(in);
-    transfer other(in);
+    transfer one(in, hostile_engine::silent);
+    transfer other(in, hostile_engine::silent);
     const auto got = co_await gyre::when_any(
         one.recv(),
         gyre::with_timeout(other.send(), in.some_time()),
@@ -249,7 +251,7 @@ struct counting_waiter : gyre::detail::waiter {
 // An operation that is destroyed before, in or after its flight.
 gyre::task<> destroys(world& in) {
     const counted frame(in);
-    transfer one(in);
+    transfer one(in, hostile_engine::silent);
     counting_waiter told;
     gyre::detail::stop_state stop;
     auto description = one.recv();

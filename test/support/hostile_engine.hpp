@@ -48,7 +48,12 @@ public:
         report_.completion_entries = completion_entries;
     }
 
-    static std::byte mark_of(int fd) noexcept { return static_cast<std::byte>(fd * 31 + 7); }
+    /// An operation on a descriptor with this bit may never end by itself, but for a cancel.
+    static constexpr int silent = 1 << 28;
+
+    static std::byte mark_of(int fd) noexcept {
+        return static_cast<std::byte>(static_cast<unsigned>(fd) * 31 + 7);
+    }
 
     /// What the last submission for `fd` was answered; nullptr if there was none, or no answer.
     const std::int32_t* outcome(int fd) const noexcept {
@@ -137,9 +142,10 @@ private:
                 seen_.emplace(entry.user_data, entry.fd).second, "an operation's name is used twice"
             );
             const bool soon = round_.one_in(3);
+            const bool hangs = (entry.fd & silent) != 0 && round_.one_in(2);
+            const engine_time later = now_ + (soon ? 0 : round_.any_size(latency_bits_ + 8));
             pending_.emplace(
-                entry.user_data,
-                operation{entry, now_ + (soon ? 0 : round_.any_size(latency_bits_ + 8))}
+                entry.user_data, operation{entry, hangs ? gyre::detail::never : later}
             );
             break;
         }
