@@ -31,7 +31,7 @@ using test::trial;
 namespace {
 
 // Whatever is lost keeps somebody waiting for ever: the limit of the round ends the program.
-constexpr test::fuzz_options limits{.usually = std::chrono::milliseconds(900)};
+constexpr test::fuzz_options limits{.usually = std::chrono::milliseconds(600)};
 
 std::chrono::nanoseconds some_time(dice& from) {
     return std::chrono::nanoseconds(from.any_size(19));
@@ -231,9 +231,17 @@ gyre::task<> send_total(trial& round, dice mine, gyre::stream& to, std::uint64_t
     round.expect(ended.has_value(), "a shutdown fails");
 }
 
-void send_from_thread(dice mine, int fd, std::uint64_t total) {
+// Halfway it may wait until `other_is_over`: then nothing comes while much is sent.
+void send_from_thread(
+    dice mine, int fd, std::uint64_t total, const std::atomic<bool>& other_is_over
+) {
+    bool pauses = mine.one_in(2);
     std::array<std::byte, 2000> buffer;
     for (std::uint64_t at = 0; at < total;) {
+        if (pauses && at >= total / 2) {
+            other_is_over.wait(false);
+            pauses = false;
+        }
         const std::uint64_t most = std::min<std::uint64_t>(total - at, buffer.size());
         const std::size_t size =
             1 + mine.below(mine.one_in(2) ? std::min<std::uint64_t>(most, 8) : most);
@@ -271,11 +279,14 @@ void exchange_with_thread(trial& round, gyre::engine_kind engine) {
         auto ours = gyre::stream::adopt(pair.first.release());
         position in_task(round);
         position in_thread(round);
+        std::atomic<bool> received{false};
         std::thread sender([&, mine = dice(round.next())] {
-            send_from_thread(mine, pair.second.get(), to_task);
+            send_from_thread(mine, pair.second.get(), to_task, received);
         });
         std::thread receiver([&, mine = dice(round.next())] {
             receive_in_thread(mine, pair.second.get(), in_thread);
+            received = true;
+            received.notify_all();
         });
         auto both = [&](gyre::scope& scope) -> gyre::task<> {
             scope.spawn([&]() -> gyre::task<> {

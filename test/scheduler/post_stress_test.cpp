@@ -67,7 +67,8 @@ class fate {
 public:
     std::atomic<int> runs{0};
     std::atomic<int> ends{0};
-    bool accepted = false; // Written by its poster alone.
+    bool accepted = false;  // Written by its poster alone.
+    bool in_a_loop = false; // Written as it runs.
 };
 
 class posted_function {
@@ -81,7 +82,10 @@ public:
             ++fate_->ends;
         }
     }
-    void operator()() { ++fate_->runs; }
+    void operator()() {
+        ++fate_->runs;
+        fate_->in_a_loop = gyre::detail::run_loop::current() != nullptr;
+    }
 
 private:
     fate* fate_;
@@ -109,6 +113,9 @@ void judge(trial& round, const poster& each, bool all_ran) {
         round.expect(one->ends == 1, "a posted function ends not once");
         round.expect(one->runs <= 1, "a posted function runs twice");
         round.expect(one->accepted || one->runs == 0, "a refused function runs");
+        round.expect(
+            one->runs == 0 || one->in_a_loop, "a function runs although its scheduler has ended"
+        );
         round.expect(!all_ran || (one->accepted && one->runs == 1), "a posted function is lost");
         round.expect(!refused || !one->accepted, "a scheduler that has ended takes a post");
         refused = refused || !one->accepted;
@@ -118,6 +125,7 @@ void judge(trial& round, const poster& each, bool all_ran) {
 // Posters that run into the end of the scheduler.
 void race_with_the_end(trial& round, gyre::engine_kind engine) {
     std::vector<std::unique_ptr<poster>> posters;
+    std::optional<poster> last_words;
     std::atomic<bool> over{false};
     gyre::run(options_for(round, engine), [&]() -> gyre::task<> {
         for (std::uint64_t count = 1 + round.below(3); count != 0; --count) {
@@ -145,8 +153,14 @@ void race_with_the_end(trial& round, gyre::engine_kind engine) {
         }
         const auto slept = co_await gyre::sleep_for(std::chrono::nanoseconds(round.any_size(20)));
         static_cast<void>(slept);
+        // Some are always there when it ends.
+        last_words.emplace(round.next(), gyre::scheduler::current().handle());
+        for (std::uint64_t posts = round.below(4); posts != 0; --posts) {
+            last_words->post_one(last_words->handle);
+        }
     });
     over = true;
+    judge(round, *last_words, false);
     for (const auto& each : posters) {
         each->thread.join();
         judge(round, *each, false);

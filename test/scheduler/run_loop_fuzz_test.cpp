@@ -192,9 +192,11 @@ gyre::task<> races_with_silence(world& in) {
     const counted frame(in);
     transfer one(in);
     transfer other(in, hostile_engine::silent);
-    const auto got = co_await gyre::when_any(one.recv(), other.send());
+    transfer third(in, hostile_engine::silent);
+    const auto got = co_await gyre::when_any(one.recv(), other.send(), third.recv());
     one.judge_received(std::get<0>(got.outcomes));
     other.judge(std::get<1>(got.outcomes));
+    third.judge_received(std::get<2>(got.outcomes));
 }
 
 gyre::task<> waits_for_all(world& in, unsigned depth) {
