@@ -260,16 +260,22 @@ struct counting_waiter : gyre::detail::waiter {
     int told = 0;
 };
 
-// An operation that is destroyed before, in or after its flight.
+// Operations that are destroyed before, in or after their flight. What the end of one takes in may
+// be for the other, which goes next.
 gyre::task<> destroys(world& in) {
     const counted frame(in);
     transfer one(in, hostile_engine::silent);
+    transfer other(in, hostile_engine::silent);
     counting_waiter told;
+    counting_waiter other_told;
     gyre::detail::stop_state stop;
     auto description = one.recv();
+    auto other_description = other.recv();
     bool over = false;
     {
+        gyre::detail::operation_awaiter<gyre::recv_operation> beside(other_description);
         gyre::detail::operation_awaiter<gyre::recv_operation> begun(description);
+        beside.start({in.loop.get(), &stop, nullptr}, other_told);
         begun.start({in.loop.get(), &stop, nullptr}, told);
         for (std::uint64_t turns = in.round.below(4); turns != 0; --turns) {
             co_await gyre::yield();
@@ -285,7 +291,11 @@ gyre::task<> destroys(world& in) {
         in.seen.destroyed += over ? 0U : 1U;
     }
     in.round.expect(told.told == (over ? 1 : 0), "a waiter is told twice, or in vain, or too late");
-    in.round.expect(one.socket.receiving == 0, "a destroyed operation is noted as in flight");
+    in.round.expect(other_told.told <= 1, "a waiter is told twice");
+    in.round.expect(
+        one.socket.receiving == 0 && other.socket.receiving == 0,
+        "a destroyed operation is noted as in flight"
+    );
 }
 
 gyre::task<> receives_on(transfer* shared) {

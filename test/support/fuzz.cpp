@@ -22,20 +22,17 @@ std::atomic<bool> running{false};
 char running_case[512];
 char running_engine[16];
 
+std::string how_to_replay() {
+    const std::string engine(running_engine);
+    return "replay: GYRE_FUZZ_SEED=" + std::to_string(running_seed) + " GYRE_FUZZ_ROUNDS=1 " +
+           (engine.empty() ? "" : "GYRE_TEST_ENGINE=" + engine + " ") + program_invocation_name +
+           " '--gyre-case=" + running_case + "'";
+}
+
 void say_how_to_replay() noexcept {
-    if (!running) {
-        return;
+    if (running) {
+        std::fprintf(stderr, "%s\n", how_to_replay().c_str());
     }
-    std::fprintf(
-        stderr,
-        "replay: GYRE_FUZZ_SEED=%llu GYRE_FUZZ_ROUNDS=1 %s%s%s%s '--gyre-case=%s'\n",
-        static_cast<unsigned long long>(running_seed.load()),
-        running_engine[0] != '\0' ? "GYRE_TEST_ENGINE=" : "",
-        running_engine,
-        running_engine[0] != '\0' ? " " : "",
-        program_invocation_name,
-        running_case
-    );
 }
 
 std::uint64_t number_from(const char* variable, std::uint64_t otherwise) {
@@ -93,8 +90,7 @@ private:
 
 void trial::fail(const std::string& what) {
     failed_ = true;
-    say_how_to_replay();
-    FAIL_CHECK("seed ", seed, ": ", what);
+    FAIL_CHECK("seed ", seed, ": ", what, "\n", how_to_replay()); // From any thread.
 }
 
 void stop_fuzzing(std::string_view what) noexcept {
@@ -130,6 +126,7 @@ std::uint64_t fuzz(const fuzz_options& options, const std::function<void(trial&)
         running_seed = next.seed;
         running = true;
         dog.begin_round();
+        INFO(how_to_replay()); // For a crash.
         round(next);
         running = false;
         failed = next.failed();
