@@ -2,8 +2,11 @@
 
 #include "support/test.hpp"
 
+#include <array>
 #include <cerrno> // program_invocation_name
 #include <condition_variable>
+#include <csignal>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
@@ -34,6 +37,40 @@ void say_how_to_replay() noexcept {
         std::fprintf(stderr, "%s\n", how_to_replay().c_str());
     }
 }
+
+// Says so before doctest's handler of a crash, or the system's, does its work.
+class crash_handler {
+public:
+    crash_handler() {
+        struct sigaction ours = {};
+        ours.sa_handler = &crash_handler::crashed;
+        for (std::size_t index = 0; index < crashes.size(); ++index) {
+            ::sigaction(crashes[index], &ours, &before[index]);
+        }
+    }
+    ~crash_handler() {
+        for (std::size_t index = 0; index < crashes.size(); ++index) {
+            ::sigaction(crashes[index], &before[index], nullptr);
+        }
+    }
+    crash_handler(const crash_handler&) = delete;
+    crash_handler& operator=(const crash_handler&) = delete;
+
+private:
+    static constexpr std::array<int, 4> crashes = {SIGSEGV, SIGBUS, SIGFPE, SIGABRT};
+    static inline std::array<struct sigaction, crashes.size()> before;
+
+    // The program is lost, so what a handler must not call does no more harm.
+    static void crashed(int number) {
+        say_how_to_replay();
+        for (std::size_t index = 0; index < crashes.size(); ++index) {
+            if (crashes[index] == number) {
+                ::sigaction(number, &before[index], nullptr);
+            }
+        }
+        ::raise(number); // Comes when this returns.
+    }
+};
 
 std::uint64_t number_from(const char* variable, std::uint64_t otherwise) {
     const char* text = std::getenv(variable);
@@ -120,13 +157,13 @@ std::uint64_t fuzz(const fuzz_options& options, const std::function<void(trial&)
     const auto until = std::chrono::steady_clock::now() + time;
     std::uint64_t done = 0;
     watchdog dog(options.round_limit);
+    const crash_handler handler;
     bool failed = false;
     while (!failed && (rounds != 0 ? done < rounds : std::chrono::steady_clock::now() < until)) {
         trial next(first + done);
         running_seed = next.seed;
         running = true;
         dog.begin_round();
-        INFO(how_to_replay()); // For a crash.
         round(next);
         running = false;
         failed = next.failed();
