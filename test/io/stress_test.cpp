@@ -139,6 +139,7 @@ private:
 
 // What the server's sessions did, in all rounds.
 struct census {
+    std::uint64_t rounds = 0;
     std::uint64_t sessions = 0;
     std::size_t heap = 0; // In use after the first rounds.
 };
@@ -256,6 +257,7 @@ void serve_the_rude(trial& round, gyre::engine_kind engine, census& seen) {
     });
     clients.clear();
 
+    ++seen.rounds;
     seen.sessions += all.begun;
     const std::size_t after = test::open_descriptors();
     if (after != descriptors) {
@@ -288,7 +290,7 @@ TEST_CASE(
         serve_the_rude(round, engine, seen);
     });
     INFO("sessions: ", seen.sessions);
-    CHECK(seen.sessions > 0);
+    CHECK((seen.rounds < 10 || seen.sessions > seen.rounds));
 }
 
 TEST_SUITE_END();
