@@ -18,6 +18,7 @@
 
 #include <fcntl.h>
 #include <linux/sockios.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/ioctl.h>
@@ -88,6 +89,26 @@ struct pipe_ends {
 
     std::array<int, 2> fds = {-1, -1};
     bool made = false;
+};
+
+// A TCP port at which nobody listens, and which nobody else can get meanwhile.
+struct bound_port {
+    bound_port() : fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+        sockaddr_in at = {};
+        at.sin_family = AF_INET;
+        at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        socklen_t size = sizeof at;
+        auto* address = reinterpret_cast<sockaddr*>(&at);
+        ::bind(fd, address, size);
+        ::getsockname(fd, address, &size);
+        port = ntohs(at.sin_port);
+    }
+    ~bound_port() { ::close(fd); }
+    bound_port(const bound_port&) = delete;
+    bound_port& operator=(const bound_port&) = delete;
+
+    int fd;
+    std::uint16_t port = 0;
 };
 
 int unread_of(int fd) noexcept {
@@ -228,9 +249,6 @@ private:
             }
             co_await gyre::yield();
         }
-        if (done) {
-            problem("did not wait");
-        }
     }
 
     // Runs `operation`, a callable that yields a task<seen>, beside `ends_it(scope)`, and yields
@@ -247,6 +265,12 @@ private:
             in.spawn([&child]() -> gyre::task<> { return child(); });
             if (waits) {
                 co_await let_wait(done, fd);
+                if (done) {
+                    problem(
+                        std::string("did not wait: ") + name_of(got.how) + " (" +
+                        std::to_string(got.error) + "), " + std::to_string(got.bytes) + " bytes"
+                    );
+                }
             }
             co_await ends_it(in);
             const auto joined = co_await in.join();
@@ -352,6 +376,14 @@ private:
             accepted = co_await beside(accepts, connects);
         } else {
             connected = co_await awaited(wrap::none, gyre::stream::connect(to), 0, soon);
+            accepted = co_await awaited(wrap::none, listener.accept(), 0, soon);
+        }
+        // Some other program may have tried this very port.
+        while (accepted.socket && connected.socket) {
+            const auto peer = accepted.socket->peer_endpoint();
+            if (peer && *peer == connected.socket->local_endpoint().value()) {
+                break;
+            }
             accepted = co_await awaited(wrap::none, listener.accept(), 0, soon);
         }
         note(verb::connect, connected);
@@ -735,11 +767,9 @@ private:
 
     gyre::task<> connect(const step& which) {
         if (which.by == ender::nothing) {
-            gyre::endpoint to = unix_name();
-            if (which.other != 0) {
-                const auto gone = gyre::listener::bind(gyre::endpoint::loopback_v4(0));
-                to = gone.local_endpoint().value();
-            }
+            const bound_port nobody;
+            const gyre::endpoint to =
+                which.other != 0 ? gyre::endpoint::loopback_v4(nobody.port) : unix_name();
             const seen got = co_await awaited(which.how, gyre::stream::connect(to), 0, soon);
             note(verb::connect, got);
             co_return;
@@ -909,8 +939,6 @@ std::string text_of(const record& which) {
 
 trace run(const program& which, gyre::engine_kind engine) {
     trace made;
-    gyre::scheduler_options options;
-    options.engine = engine;
     auto main = [&]() -> gyre::task<> {
         machine runs(which, made);
         co_await runs.main();
@@ -931,7 +959,7 @@ trace run(const program& which, gyre::engine_kind engine) {
             made.problems.emplace_back("an operation was left behind");
         }
     };
-    gyre::run(options, main);
+    run_on(engine, which.seed, main);
     return made;
 }
 

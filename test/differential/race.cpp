@@ -379,12 +379,10 @@ private:
     side_report report_;
 };
 
-void run_side(racer& which, gyre::engine_kind engine) {
-    gyre::scheduler_options options;
-    options.engine = engine;
+void run_side(racer& which, gyre::engine_kind engine, std::uint64_t seed) {
     try {
         auto main = [&which] { return which.main(); };
-        gyre::run(options, main);
+        run_on(engine, seed, main);
     } catch (const std::exception& thrown) {
         which.problem(thrown.what());
     }
@@ -424,8 +422,8 @@ race_report run(const race& which, gyre::engine_kind engine) {
     }
     racer one(which, 0, sockets);
     racer other(which, 1, sockets);
-    std::thread thread([&] { run_side(other, engine); });
-    run_side(one, engine);
+    std::thread thread([&] { run_side(other, engine, which.seed); });
+    run_side(one, engine, which.seed);
     thread.join();
 
     race_report made;

@@ -5,7 +5,6 @@
 #include <atomic>
 #include <csignal>
 #include <cstddef>
-#include <cstring>
 
 #include <sys/time.h>
 #include <unistd.h>
@@ -23,7 +22,7 @@ struct line {
         size.store(0, std::memory_order_relaxed);
         std::atomic_signal_fence(std::memory_order_seq_cst);
         const std::size_t count = std::min(from.size(), text.size());
-        std::memcpy(text.data(), from.data(), count);
+        std::copy_n(from.begin(), count, text.begin());
         std::atomic_signal_fence(std::memory_order_seq_cst);
         size.store(count, std::memory_order_relaxed);
     }
