@@ -312,7 +312,9 @@ void run_all(
 
 TEST_SUITE_BEGIN("differential/fuzz");
 
-TEST_CASE("programs whose every outcome is fixed come to the same on all engines") {
+TEST_CASE(
+    "programs whose every outcome is fixed come to the same on all engines" * doctest::timeout(300)
+) {
     const plan wanted("programs*", 900);
     tables counted;
     program which;
@@ -343,7 +345,7 @@ TEST_CASE("programs whose every outcome is fixed come to the same on all engines
     }
 }
 
-TEST_CASE("races lose no byte, and each outcome is legal, on all engines") {
+TEST_CASE("races lose no byte, and each outcome is legal, on all engines" * doctest::timeout(300)) {
     const plan wanted("races*", 400);
     tables counted;
     run_all(
