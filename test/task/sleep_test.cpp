@@ -92,14 +92,15 @@ TEST_CASE("a sleep is canceled before it starts, in flight, and not after its en
 
         auto late = [&](gyre::scope& tasks) -> gyre::task<> {
             bool first_is_over = false;
+            const auto time = gyre::clock::now() + 1ms; // the same for both, so one turn ends both
             auto first = [&]() -> gyre::task<> {
-                const auto slept = co_await gyre::sleep_for(1ms);
+                const auto slept = co_await gyre::sleep_until(time);
                 CHECK(slept);
                 first_is_over = true;
                 tasks.cancel(); // The second one's time has come as well.
             };
             auto second = [&]() -> gyre::task<> {
-                const auto slept = co_await gyre::sleep_for(1ms);
+                const auto slept = co_await gyre::sleep_until(time);
                 CHECK(slept);
                 CHECK(first_is_over);
             };
