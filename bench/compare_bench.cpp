@@ -192,6 +192,7 @@ public:
             static_cast<std::size_t>(settings_.rounds) + (settings_.with_entries ? 1U : 0U);
         turns_ = per_row * found_.cells.size() * measured_.size();
         for (unsigned round = 0; round < settings_.rounds; ++round) {
+            tell_log("round", round + 1, started);
             for (std::size_t at = 0; at < found_.cells.size(); ++at) {
                 for (std::size_t turn = 0; turn < measured_.size(); ++turn) {
                     std::size_t row = (turn + round + at) % measured_.size();
@@ -199,6 +200,9 @@ public:
                     drive(found_.cells[at], row);
                 }
             }
+        }
+        if (settings_.with_entries) {
+            tell_log("counting kernel entries after round", settings_.rounds, started);
         }
         for (cell& each : found_.cells) {
             for (std::size_t row = 0; row < measured_.size() && settings_.with_entries; ++row) {
@@ -236,12 +240,31 @@ private:
         return std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
     }
 
-    // For somebody who waits.
+    [[nodiscard]] double seconds_left(std::chrono::steady_clock::time_point started) const {
+        return turns_done_ == 0
+                   ? 0
+                   : seconds_since(started) * static_cast<double>(turns_ - turns_done_) /
+                         static_cast<double>(turns_done_);
+    }
+
+    // For somebody who waits: a line that changes on a terminal, a line a round in a log.
+    void tell_log(const char* what, unsigned round, std::chrono::steady_clock::time_point started)
+        const {
+        if (::isatty(STDERR_FILENO) == 0) {
+            std::fprintf(
+                stderr,
+                "compare: %s %u of %u, after %.0f s, some %.0f s left\n",
+                what,
+                round,
+                settings_.rounds,
+                seconds_since(started),
+                seconds_left(started)
+            );
+        }
+    }
+
     void show_progress(std::chrono::steady_clock::time_point started) {
-        double passed = seconds_since(started);
-        double left = turns_done_ == 0 ? 0
-                                       : passed * static_cast<double>(turns_ - turns_done_) /
-                                             static_cast<double>(turns_done_);
+        double left = seconds_left(started);
         if (::isatty(STDERR_FILENO) != 0) {
             std::fprintf(
                 stderr, "\rturn %zu of %zu, some %.0f s left ", turns_done_ + 1, turns_, left

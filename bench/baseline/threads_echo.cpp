@@ -47,8 +47,8 @@ public:
             if (::poll(watched.data(), watched.size(), -1) < 0 && errno != EINTR) {
                 baseline::fail("poll", errno);
             }
-            if (watched[0].revents != 0) {
-                accept();
+            // All that have come: the threads there are would let it have the processor seldom.
+            while (watched[0].revents != 0 && accept()) {
             }
         }
         end_all();
@@ -60,13 +60,14 @@ private:
         int fd;
     };
 
-    void accept() {
+    // False when there was none.
+    bool accept() {
         int fd = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
         if (fd < 0) {
             if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
                 baseline::fail("accept", errno);
             }
-            return;
+            return false;
         }
         {
             std::lock_guard lock(mutex_);
@@ -80,6 +81,7 @@ private:
         }
         session* handed_over = started.release(); // the thread's own from here on
         static_cast<void>(handed_over);
+        return true;
     }
 
     static void* serve(void* argument) {

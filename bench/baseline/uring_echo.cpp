@@ -33,27 +33,32 @@ constexpr unsigned feature_no_iowait = 1U << 17;
 constexpr unsigned submission_entries = 256;
 constexpr unsigned completion_entries = 4096;
 
-enum class kind : unsigned { accept, recv, send, signal };
+enum class kind : unsigned { recv, send, accept, signal };
 
 struct completion {
     std::uint64_t user_data;
     int res;
 };
 
+// An operation is named by its kind, its descriptor and, where that is a connection, which of the
+// connections that had this number: a late completion cannot hit a successor.
+constexpr std::uint64_t kinds = 3;
+constexpr std::uint64_t next_generation = std::uint64_t{1} << 32U;
+
+constexpr std::uint64_t id_of(int fd) {
+    return static_cast<std::uint64_t>(static_cast<unsigned>(fd)) << 2U;
+}
+
+constexpr std::uint64_t user_data(kind what, std::uint64_t id) {
+    return id | static_cast<std::uint64_t>(what);
+}
+
 struct connection {
     std::array<std::byte, baseline::buffer_size> buffer;
     int length = 0; // what is to be sent
     int sent = 0;   // and has been
-    unsigned generation = 0;
+    std::uint64_t id = 0;
 };
-
-// Names an operation by its kind, its descriptor and, where that is a connection, which of the
-// connections that had this number: a late completion cannot hit a successor.
-constexpr std::uint64_t user_data(kind what, int fd, unsigned generation = 0) {
-    return static_cast<std::uint64_t>(generation) << 32U |
-           static_cast<std::uint64_t>(static_cast<unsigned>(fd)) << 2U |
-           static_cast<std::uint64_t>(what);
-}
 
 class echo_server {
 public:
@@ -88,12 +93,11 @@ public:
     void report() const {
         std::printf(
             "enters=%llu\nsubmissions=%llu\ncompletions=%llu\nrequests=%llu\n"
-            "bytes_received=%llu\nbytes_sent=%llu\n",
+            "bytes_sent=%llu\n",
             enters_,
             submissions_,
             completions_,
             requests_,
-            bytes_received_,
             bytes_sent_
         );
     }
@@ -148,6 +152,7 @@ private:
         ++enters_;
         if (taken >= 0) {
             submitted_ += static_cast<unsigned>(taken);
+            submissions_ += static_cast<unsigned>(taken);
         } else if (taken != -EINTR && taken != -EAGAIN && taken != -EBUSY) {
             baseline::fail("io_uring_enter", -taken);
         }
@@ -174,7 +179,6 @@ private:
             enter(0);
             sqe = io_uring_get_sqe(&ring_);
         }
-        ++submissions_;
         return sqe;
     }
 
@@ -183,19 +187,19 @@ private:
     void watch_signals() {
         io_uring_sqe* sqe = next_submission();
         io_uring_prep_poll_add(sqe, signals_, POLLIN);
-        sqe->user_data = user_data(kind::signal, signals_);
+        sqe->user_data = user_data(kind::signal, id_of(signals_));
     }
 
     void accept() {
         io_uring_sqe* sqe = next_submission();
         io_uring_prep_accept(sqe, listener_, nullptr, nullptr, SOCK_CLOEXEC);
-        sqe->user_data = user_data(kind::accept, listener_);
+        sqe->user_data = user_data(kind::accept, id_of(listener_));
     }
 
     void recv(int fd, connection& peer) {
         io_uring_sqe* sqe = next_submission();
         io_uring_prep_recv(sqe, fd, peer.buffer.data(), peer.buffer.size(), 0);
-        sqe->user_data = user_data(kind::recv, fd, peer.generation);
+        sqe->user_data = user_data(kind::recv, peer.id);
     }
 
     void send(int fd, connection& peer) {
@@ -207,12 +211,12 @@ private:
             static_cast<std::size_t>(peer.length - peer.sent),
             MSG_WAITALL
         );
-        sqe->user_data = user_data(kind::send, fd, peer.generation);
+        sqe->user_data = user_data(kind::send, peer.id);
     }
 
     void complete(const completion& done) {
         int fd = static_cast<int>((done.user_data & 0xffffffffU) >> 2U);
-        switch (static_cast<kind>(done.user_data & 3U)) {
+        switch (static_cast<kind>(done.user_data & kinds)) {
         case kind::recv:
             if (connection* peer = find(fd, done)) {
                 received(fd, *peer, done.res);
@@ -234,7 +238,7 @@ private:
 
     connection* find(int fd, const completion& done) {
         connection* peer = connections_[static_cast<std::size_t>(fd)].get();
-        return peer->generation == done.user_data >> 32U ? peer : nullptr;
+        return peer->id == (done.user_data & ~kinds) ? peer : nullptr;
     }
 
     void received(int fd, connection& peer, int outcome) {
@@ -242,7 +246,6 @@ private:
             close(fd, peer);
             return;
         }
-        bytes_received_ += static_cast<unsigned>(outcome);
         peer.length = outcome;
         peer.sent = 0;
         send(fd, peer);
@@ -266,7 +269,7 @@ private:
     }
 
     static void close(int fd, connection& peer) {
-        ++peer.generation;
+        peer.id += next_generation;
         ::close(fd);
     }
 
@@ -285,6 +288,7 @@ private:
         // The kernel hands out the lowest free number, so a buffer is found again by its next user.
         if (!connections_[index]) {
             connections_[index] = std::make_unique<connection>();
+            connections_[index]->id = id_of(fd);
         }
         recv(fd, *connections_[index]);
     }
@@ -299,7 +303,6 @@ private:
     unsigned long long submissions_ = 0;
     unsigned long long completions_ = 0;
     unsigned long long requests_ = 0;
-    unsigned long long bytes_received_ = 0;
     unsigned long long bytes_sent_ = 0;
     std::array<completion, submission_entries> reaped_ = {};
     std::vector<std::unique_ptr<connection>> connections_; // by descriptor

@@ -4,9 +4,10 @@
 // It is written on plain liburing and knows nothing of gyre, so that it cannot favour either of two
 // servers that are compared, and it is one thread, so that it fits on the core beside the server.
 //
-// With --warm-up it measures a stretch in the middle of a run: from when that time has passed and
-// every connection has had an answer, for --duration, and longer if there were not --answers by
-// then. With --server it also says how much processor time that process has used in this stretch.
+// With --warm-up it measures a stretch in the middle of a run. First every connection makes one
+// request: until all are answered no other is made, since a server busy with some may take long to
+// accept the rest. Then the warm-up begins, and after it the stretch, which lasts --duration, and
+// longer if there were not --answers by then. With --server it also says how much processor time that process has used in this stretch.
 // With --mark its parent is told by SIGUSR1 when the stretch begins and when it ends, and the run
 // is over there: answers on their way are left alone.
 //
@@ -151,14 +152,13 @@ public:
         started_ = now();
         if (settings_.warm_up > 0) {
             deadline_ = UINT64_MAX;
+            greeting_ = true;
         } else {
             begin(started_);
         }
         for (std::size_t index = 0; index < peers_.size(); ++index) {
             ++open_;
-            for (unsigned depth = 0; depth < settings_.pipeline; ++depth) {
-                issue(peers_[index]);
-            }
+            issue_all(peers_[index]);
             send(index);
             recv(index);
         }
@@ -166,8 +166,10 @@ public:
         while (open_ > 0) {
             unsigned count = turn();
             std::uint64_t time = now();
-            if (deadline_ == UINT64_MAX && answered_peers_ == peers_.size() &&
-                time - started_ >= static_cast<std::uint64_t>(settings_.warm_up * 1e9)) {
+            if (greeting_ && answered_peers_ == peers_.size()) {
+                warm_up(time);
+            } else if (!greeting_ && deadline_ == UINT64_MAX &&
+                       time - started_ >= static_cast<std::uint64_t>(settings_.warm_up * 1e9)) {
                 begin(time);
             } else if (last_.time == 0 && is_over(time)) {
                 last_ = mark_at(time);
@@ -242,6 +244,15 @@ private:
         // Where the answers take ten times as long as the stretch, they are not waited for.
         return answers_ - first_.answers >= settings_.answers ||
                time - first_.time >= static_cast<std::uint64_t>(settings_.duration * 1e10);
+    }
+
+    void warm_up(std::uint64_t time) {
+        greeting_ = false;
+        started_ = time;
+        for (std::size_t index = 0; index < peers_.size(); ++index) {
+            issue_all(peers_[index]);
+            send(index);
+        }
     }
 
     void begin(std::uint64_t time) {
@@ -342,6 +353,14 @@ private:
         self.allowed += settings_.size;
     }
 
+    // As many as may be on their way.
+    void issue_all(peer& self) {
+        unsigned depth = greeting_ ? 1 : settings_.pipeline;
+        for (unsigned count = 0; count < depth; ++count) {
+            issue(self);
+        }
+    }
+
     void send(std::size_t index) {
         peer& self = peers_[index];
         if (self.send_in_flight || self.ended) {
@@ -416,7 +435,9 @@ private:
             answered_peers_ += self.answered == 0 ? 1 : 0;
             ++self.answered;
             ++answers_;
-            issue(self);
+            if (!greeting_) {
+                issue(self);
+            }
         }
         send(index);
         recv(index);
@@ -442,6 +463,7 @@ private:
     std::size_t answered_peers_ = 0;
     std::uint64_t answers_ = 0;
     std::uint64_t started_ = 0;
+    bool greeting_ = false;
     std::uint64_t deadline_ = 0; // UINT64_MAX while it warms up
     mark first_;
     mark last_;
