@@ -87,6 +87,10 @@ result<void> stream::shutdown(shutdown_side side) noexcept {
         return errno_code(EBADF);
     }
     const int answer = domain_->shutdown(socket_.fd, static_cast<int>(side));
+    if (detail::run_loop* loop = detail::run_loop::current()) {
+        // A send on a Unix domain socket that is full would fail, but is not told so.
+        loop->look_again(socket_.fd);
+    }
     return answer < 0 ? result<void>(errno_code(-answer)) : result<void>();
 }
 

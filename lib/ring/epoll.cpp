@@ -79,6 +79,7 @@ public:
     ~epoll_engine() override { ::close(epoll_fd_); }
 
     int enter(unsigned wanted, engine_time deadline) noexcept override;
+    void look_again(int fd) noexcept override;
     int pollable_descriptor() override { return epoll_fd_; }
 
 private:
@@ -237,6 +238,11 @@ epoll_engine::descriptor_state& epoll_engine::state_of(int fd) {
         state.trusted = 0;
     }
     return state;
+}
+
+void epoll_engine::look_again(int fd) noexcept {
+    state_of(fd).ready |= both_ways;
+    software_engine::look_again(fd);
 }
 
 bool epoll_engine::may_be_ready(table::item& which) noexcept {

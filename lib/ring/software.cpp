@@ -400,25 +400,37 @@ void software_engine::forget(int fd) noexcept {
         return each.fd == fd;
     });
     // Nobody may try its number any more: it may soon name something else.
-    if (table_.used() != 0) {
-        for (table::list* from : {&waiting_for(fd), &resting_, &runnable_}) {
-            for (std::uint32_t index = from->first; index != table::none;) {
-                const std::uint32_t next = table_[index].next;
-                table::item& which = table_[index];
-                if (names(which.entry, fd) || which.fd == fd) {
+    wake_all(fd, true);
+    unwatch(fd);
+}
+
+void software_engine::look_again(int fd) noexcept {
+    wake_all(fd, false);
+}
+
+// Makes runnable what works on `fd` or waits for it.
+void software_engine::wake_all(int fd, bool closed) noexcept {
+    if (table_.used() == 0) {
+        return;
+    }
+    for (table::list* from : {&waiting_for(fd), &resting_, &runnable_}) {
+        for (std::uint32_t index = from->first; index != table::none;) {
+            const std::uint32_t next = table_[index].next;
+            table::item& which = table_[index];
+            if (names(which.entry, fd) || which.fd == fd) {
+                if (closed) {
                     which.closed = true;
                     if (std::exchange(which.unblocked, false)) {
                         set_nonblocking(which.entry.fd, false); // While it has the number.
                     }
-                    if (from != &runnable_) {
-                        make_runnable(index);
-                    }
                 }
-                index = next;
+                if (from != &runnable_) {
+                    make_runnable(index);
+                }
             }
+            index = next;
         }
     }
-    unwatch(fd);
 }
 
 // Unless its number has been closed since, and names something else.

@@ -82,6 +82,7 @@ public:
     void wake() noexcept final;
     void woken() noexcept final {}
     void forget(int fd) noexcept final;
+    void look_again(int fd) noexcept override;
     domain& resources() const noexcept final { return kernel_domain(); }
 
 protected:
@@ -139,6 +140,7 @@ private:
     void wait(std::uint32_t index, const outcome& told) noexcept;
     int rest(table::item& which) noexcept;
     void block_again(const unblocked& which) const noexcept;
+    void wake_all(int fd, bool closed) noexcept;
     bool cancel(std::uint32_t index) noexcept;
     bool is_target(const submission& cancel, const submission& candidate) const noexcept;
     void finish(std::uint32_t index, std::int32_t result) noexcept;

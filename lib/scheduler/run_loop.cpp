@@ -425,6 +425,12 @@ void run_loop::flush_before_close(int fd) noexcept {
     }
 }
 
+void run_loop::look_again(int fd) noexcept {
+    if (forks_seen_ == forks.load(std::memory_order_relaxed)) {
+        engine_->look_again(fd);
+    }
+}
+
 // Completions.
 
 void run_loop::reap() noexcept {

@@ -346,9 +346,6 @@ private:
             next_.size = too_much;
             return push(action::squeeze);
         }
-        if (next_.by == ender::own_shutdown) {
-            next_.other = 1; // No readiness tells of it on a Unix socket.
-        }
         // Room on a TCP connection comes and goes with the segments under way; only a send of more
         // than there can be room for is sure to wait.
         if (next_.other != 0) {

@@ -1075,6 +1075,54 @@ TEST_CASE("shutdown of both sides ends a receive that waits, as the peer's end d
     });
 }
 
+TEST_CASE("shutdown of its own side ends a send that waits for room with EPIPE") {
+    test::on_every_engine([]() -> gyre::task<> {
+        for (const bool local : {false, true}) {
+            CAPTURE(local);
+            std::optional<gyre::stream> sender;
+            std::optional<gyre::stream> receiver; // which never reads
+            if (local) {
+                auto pair = gyre::stream::pair();
+                sender.emplace(std::move(pair.first));
+                receiver.emplace(std::move(pair.second));
+            } else {
+                auto pair = co_await test::loopback_pair();
+                sender.emplace(std::move(pair.client));
+                receiver.emplace(std::move(pair.server));
+            }
+            const auto data = pattern(16 << 20);
+            std::optional<gyre::transfer> outcome;
+            auto body = [&](gyre::scope& scope) -> gyre::task<> {
+                scope.spawn([&]() -> gyre::task<> {
+                    const auto sent = co_await gyre::send_all(*sender, data);
+                    outcome.emplace(sent);
+                });
+                co_await until_in_flight(1);
+                const auto joined = co_await gyre::with_timeout(scope.join(), 20ms);
+                CHECK(joined.error() == gyre::errc::timed_out); // There is no room.
+                CHECK(sender->shutdown(gyre::shutdown_side::send));
+            };
+            co_await gyre::with_scope(body);
+            REQUIRE(outcome.has_value());
+            CHECK(outcome->error() == gyre::errno_code(EPIPE));
+            const auto late = co_await sender->send(std::span(data).first(1));
+            CHECK(late.error() == gyre::errno_code(EPIPE));
+        }
+    });
+}
+
+TEST_CASE("after a send that was canceled for want of room, shutdown makes sends fail at once") {
+    test::on_every_engine([]() -> gyre::task<> {
+        auto pair = gyre::stream::pair();
+        const auto data = pattern(16 << 20);
+        const auto canceled = co_await gyre::with_timeout(gyre::send_all(pair.first, data), 5ms);
+        CHECK(canceled.error() == gyre::errc::timed_out);
+        CHECK(pair.first.shutdown(gyre::shutdown_side::send));
+        const auto sent = co_await pair.first.send(data);
+        CHECK(sent.error() == gyre::errno_code(EPIPE));
+    });
+}
+
 TEST_CASE("a half-closed stream still brings the whole reply") {
     test::on_every_engine([]() -> gyre::task<> {
         auto pair = co_await test::loopback_pair();

@@ -87,6 +87,9 @@ public:
     /// of its number does not hold any more.
     virtual void forget(int fd) noexcept { static_cast<void>(fd); }
 
+    /// What waits for the descriptor may have an outcome now that no readiness tells of.
+    virtual void look_again(int fd) noexcept { static_cast<void>(fd); }
+
     /// Readable when `enter` would find something: for a foreign event loop. Made when first asked
     /// for.
     ///

@@ -121,6 +121,8 @@ public:
 
     /// Hands over what is queued if any of it names `fd`: before that number may be reused.
     void flush_before_close(int fd) noexcept;
+    /// To be called when `fd` was changed in a way that no readiness tells of.
+    void look_again(int fd) noexcept;
 
     bool uses(feature which) const noexcept { return engine_->report().features.contains(which); }
 
