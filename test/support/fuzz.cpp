@@ -147,7 +147,7 @@ std::uint64_t fuzz(const fuzz_options& options, const std::function<void(trial&)
     std::uint64_t first = 1;
     auto time = std::chrono::duration_cast<std::chrono::nanoseconds>(options.usually);
     if (long_run()) {
-        time = std::chrono::seconds(75);
+        time = std::chrono::seconds(30);
         const auto now = std::chrono::system_clock::now().time_since_epoch();
         first = dice(static_cast<std::uint64_t>(now.count())).below(1'000'000'000);
     }

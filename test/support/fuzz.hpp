@@ -3,7 +3,7 @@
 // What fuzz and stress tests share: rounds that each follow from one seed, and what is said about a
 // round that fails.
 //
-//   GYRE_TEST_LONG=1      rounds with fresh seeds, which are printed, for about a minute
+//   GYRE_TEST_LONG=1      rounds with fresh seeds, which are printed, for half a minute
 //   GYRE_FUZZ_SEED=N      the seed of the first round; the next ones count up
 //   GYRE_FUZZ_ROUNDS=N    how many rounds, instead of a time
 
