@@ -539,33 +539,33 @@ TEST_SUITE_BEGIN("net/stress");
 
 TEST_CASE(
     "receives and sends that end early lose and double no byte, against a thread" *
-    doctest::timeout(60)
+    doctest::timeout(300)
 ) {
     test::fuzz_every_engine(limits, exchange_with_thread);
 }
 
 TEST_CASE(
     "receives and sends that end early lose and double no byte, between tasks" *
-    doctest::timeout(60)
+    doctest::timeout(300)
 ) {
     test::fuzz_every_engine(limits, exchange_between_tasks);
 }
 
 TEST_CASE(
-    "accepts that end as clients connect: each client is accepted once" * doctest::timeout(60)
+    "accepts that end as clients connect: each client is accepted once" * doctest::timeout(300)
 ) {
     test::fuzz_every_engine(limits, cancel_accepts);
 }
 
 TEST_CASE(
-    "connects that end at any moment leave no descriptor and no connection" * doctest::timeout(60)
+    "connects that end at any moment leave no descriptor and no connection" * doctest::timeout(300)
 ) {
     test::fuzz_every_engine(limits, cancel_connects);
 }
 
 TEST_CASE(
     "descriptors that are reused at once never get what was meant for the one before" *
-    doctest::timeout(60)
+    doctest::timeout(300)
 ) {
     test::fuzz_every_engine(limits, reuse_numbers);
 }

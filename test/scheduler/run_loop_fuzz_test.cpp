@@ -514,7 +514,7 @@ TEST_SUITE_BEGIN("scheduler/fuzz");
 
 TEST_CASE(
     "random programs on a hostile engine: every await ends once, with what it was answered" *
-    doctest::timeout(60)
+    doctest::timeout(300)
 ) {
     census seen;
     const auto rounds = test::fuzz({}, [&](trial& round) { run_programs(round, seen); });

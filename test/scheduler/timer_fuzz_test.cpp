@@ -210,7 +210,7 @@ TEST_SUITE_BEGIN("scheduler/fuzz");
 
 TEST_CASE(
     "random timers fire when a sorted list says, and earliest() never oversleeps" *
-    doctest::timeout(60)
+    doctest::timeout(300)
 ) {
     std::uint64_t fired = 0;
     const auto rounds = test::fuzz({}, [&](trial& round) {
