@@ -1,10 +1,21 @@
 #include "differential/adaptor.hpp"
 
+#include <gyre/net/recv_exactly.hpp>
+#include <gyre/net/send_all.hpp>
+#include <gyre/net/stream.hpp>
+#include <gyre/operation/buffer.hpp>
+#include <gyre/task/task.hpp>
+
+#include "differential/outcome.hpp"
 #include "differential/random.hpp"
 
 #include <algorithm>
 #include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
+#include <span>
 #include <vector>
 
 #include <sys/socket.h>

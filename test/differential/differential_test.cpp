@@ -4,12 +4,18 @@
 // GYRE_DIFFERENTIAL_PROGRAMS says how many follow, GYRE_DIFFERENTIAL_REPEATS how often each runs.
 // With GYRE_TEST_LONG there are many, from a seed that is different each time and is printed.
 
+#include <gyre/ring/engine.hpp>
+
 #include "differential/machine.hpp"
+#include "differential/outcome.hpp"
 #include "differential/program.hpp"
 #include "differential/race.hpp"
 #include "differential/watchdog.hpp"
 
 #include "support/test.hpp"
+
+#include <errno.h>
+#include <signal.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -19,7 +25,6 @@
 #include <cstdlib>
 #include <random>
 #include <string>
-#include <utility>
 #include <vector>
 
 namespace {

@@ -1,20 +1,28 @@
 #include "differential/machine.hpp"
 
 #include "differential/adaptor.hpp"
+#include "differential/outcome.hpp"
+#include "differential/program.hpp"
 #include "differential/random.hpp"
 #include "differential/watchdog.hpp"
 
 #include <gyre/gyre.hpp>
 #include <gyre/operation/op.hpp>
+#include <gyre/ring/engine.hpp>
+#include <gyre/scheduler/counters.hpp>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <optional>
 #include <span>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include <fcntl.h>
 #include <linux/sockios.h>

@@ -1,9 +1,17 @@
 #include "differential/outcome.hpp"
 
 #include <gyre/error.hpp>
+#include <gyre/net/stream.hpp>
+#include <gyre/net/transfer.hpp>
+#include <gyre/result.hpp>
 
+#include <array>
 #include <cerrno>
+#include <cstdint>
 #include <cstdio>
+#include <string>
+#include <system_error>
+#include <utility>
 
 namespace differential {
 

@@ -1,10 +1,15 @@
 #include "differential/program.hpp"
 
+#include "differential/adaptor.hpp"
+#include "differential/outcome.hpp"
 #include "differential/random.hpp"
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
 #include <cstdio>
+#include <string>
+#include <utility>
 
 namespace differential {
 

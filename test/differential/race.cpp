@@ -1,15 +1,23 @@
 #include "differential/race.hpp"
 
+#include "differential/adaptor.hpp"
+#include "differential/outcome.hpp"
 #include "differential/random.hpp"
 
 #include <gyre/gyre.hpp>
+#include <gyre/ring/engine.hpp>
 
+#include <array>
 #include <cerrno>
 #include <chrono>
+#include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <span>
+#include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include <netinet/in.h>
 #include <sys/socket.h>

@@ -5,7 +5,9 @@
 #include <atomic>
 #include <csignal>
 #include <cstddef>
+#include <string_view>
 
+#include <signal.h>
 #include <sys/time.h>
 #include <unistd.h>
 

@@ -1,6 +1,7 @@
 // `serve` among clients of all bad manners, with every limit that it has, ended at any moment.
 
 #include <gyre/io/serve.hpp>
+#include <gyre/ring/engine.hpp>
 
 #include "support/fuzz.hpp"
 #include "support/raw_socket.hpp"
@@ -121,10 +122,11 @@ private:
                 break;
             }
             for (const std::byte each : std::span(buffer).first(static_cast<std::size_t>(got))) {
-                if (at >= sent || each != byte_at(at++)) {
+                if (at >= sent || each != byte_at(at)) {
                     round_.fail("the echo is not what was sent");
                     return;
                 }
+                ++at;
             }
         }
     }

@@ -1,6 +1,9 @@
 // Cancels and limits that race with data, connections and closes, on real sockets.
 
 #include <gyre/net/stream.hpp>
+#include <gyre/operation/buffer.hpp>
+#include <gyre/ring/engine.hpp>
+#include <gyre/ring/features.hpp>
 
 #include "support/fuzz.hpp"
 #include "support/raw_socket.hpp"

@@ -1,5 +1,8 @@
 // Posts, and handles that come and go on other threads, while a scheduler sleeps, wakes and ends.
 
+#include <gyre/ring/engine.hpp>
+#include <gyre/ring/features.hpp>
+#include <gyre/scheduler/run_loop.hpp>
 #include <gyre/scheduler/scheduler.hpp>
 
 #include "support/fuzz.hpp"
@@ -251,7 +254,8 @@ void ask(dice mine, const gyre::scheduler_handle& to, std::atomic<std::uint64_t>
     const auto answers = std::make_shared<std::atomic<std::uint64_t>>(0); // Notified to the last.
     const std::uint64_t questions = 20 + mine.below(200);
     for (std::uint64_t asked = 0; asked < questions; ++asked) {
-        const gyre::scheduler_handle copy(to);
+        const gyre::scheduler_handle copy(to
+        ); // NOLINT(performance-unnecessary-copy-initialization)
         const auto posted = copy.post([answers] {
             ++*answers;
             answers->notify_all();

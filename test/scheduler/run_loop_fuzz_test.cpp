@@ -1,6 +1,12 @@
 // Random programs of tasks on an engine that answers at random, as badly as a kernel may.
 
+#include <gyre/operation/operation.hpp>
+#include <gyre/operation/recv.hpp>
+#include <gyre/operation/send.hpp>
+#include <gyre/ring/engine.hpp>
+#include <gyre/scheduler/counters.hpp>
 #include <gyre/scheduler/run_loop.hpp>
+#include <gyre/scheduler/waiter.hpp>
 
 #include "support/fuzz.hpp"
 #include "support/hostile_engine.hpp"
@@ -13,9 +19,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <stdexcept>
-#include <string>
+#include <system_error>
 #include <utility>
 
 using gyre::detail::engine_time;

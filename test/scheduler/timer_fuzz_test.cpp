@@ -1,5 +1,6 @@
 // The timer queue beside a sorted list.
 
+#include <gyre/ring/engine.hpp>
 #include <gyre/scheduler/timer.hpp>
 
 #include "support/fuzz.hpp"

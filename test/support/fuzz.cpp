@@ -1,18 +1,28 @@
 #include "support/fuzz.hpp"
 
+#include <gyre/ring/engine.hpp>
+
 #include "support/test.hpp"
 
+#include <errno.h>
+#include <signal.h>
+
 #include <array>
+#include <atomic>
 #include <cerrno> // program_invocation_name
+#include <chrono>
 #include <condition_variable>
 #include <csignal>
 #include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <mutex>
 #include <thread>
 
 // Of the sanitizers' runtime: says whose report it was.
+// NOLINTNEXTLINE(bugprone-reserved-identifier,readability-identifier-naming)
 extern "C" [[gnu::weak]] void __sanitizer_set_death_callback(void (*callback)());
 
 namespace test {
