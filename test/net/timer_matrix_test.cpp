@@ -99,7 +99,7 @@ TEST_CASE("timer, stop after completion: a sleep that was over stays over") {
         std::optional<gyre::result<void>> outcome;
         bool saw_stop = false;
         auto body = [&](gyre::scope& scope) -> gyre::task<> {
-            const auto at = gyre::clock::now() + 3ms;
+            const auto at = gyre::clock::now() + 200ms; // Enough for both to be armed before.
             scope.spawn([&, at]() -> gyre::task<> {
                 co_await gyre::yield(); // So that its timer stands behind the other one.
                 auto slept = co_await gyre::sleep_until(at);

@@ -363,9 +363,9 @@ TEST_CASE("sleep_for and sleep_until wait at least as long as asked, in the orde
         };
 
         auto body = [&](gyre::scope& scope) -> gyre::task<> {
-            scope.spawn(sleeper, 3, 9ms);
-            scope.spawn(until, 2, gyre::clock::now() + 6ms);
-            scope.spawn(sleeper, 1, 3ms);
+            scope.spawn(sleeper, 3, 150ms);
+            scope.spawn(until, 2, gyre::clock::now() + 100ms);
+            scope.spawn(sleeper, 1, 50ms);
             scope.spawn(sleeper, 0, -1s);
             co_return;
         };

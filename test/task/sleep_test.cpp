@@ -60,14 +60,15 @@ TEST_CASE("sleepers wake in the order of their times, not of their starts") {
     test::on_every_engine([]() -> gyre::task<> {
         std::string events;
         auto body = [&](gyre::scope& tasks) -> gyre::task<> {
+            const auto start = gyre::clock::now();
             auto sleeper = [&](std::chrono::milliseconds time, char name) -> gyre::task<> {
-                const auto slept = co_await gyre::sleep_for(time);
+                const auto slept = co_await gyre::sleep_until(start + time);
                 CHECK(slept);
                 events += name;
             };
-            tasks.spawn(sleeper, 9ms, 'c');
-            tasks.spawn(sleeper, 3ms, 'a');
-            tasks.spawn(sleeper, 6ms, 'b');
+            tasks.spawn(sleeper, 150ms, 'c');
+            tasks.spawn(sleeper, 50ms, 'a');
+            tasks.spawn(sleeper, 100ms, 'b');
             const auto joined = co_await tasks.join();
             CHECK(joined);
         };
