@@ -28,12 +28,10 @@ void slot_table::grow() noexcept {
     size_ = size;
 }
 
+// Not the slots whose operation has ended and that a list of cancels still links.
 std::uint32_t slot_table::used() const noexcept {
-    std::uint32_t taken = size_ == 0 ? 0 : size_ - 1; // Not index 0.
-    for (const slot* each = free_; each != nullptr; each = each->next_free) {
-        --taken;
-    }
-    return taken;
+    const auto is_in_flight = [](const slot& each) { return each.target != nullptr; };
+    return static_cast<std::uint32_t>(std::count_if(slots_, slots_ + size_, is_in_flight));
 }
 
 } // namespace gyre::inline v0::detail

@@ -109,6 +109,7 @@ TEST_CASE("a slot that ends while a list of cancels links it is not given out be
         table[index].cancel = state;
 
         table.release(table[index]);
+        CHECK(table.used() == 0); // It is not free, but nothing is in flight.
         const std::uint32_t other = take(table, one);
         CHECK(other != index);
         CHECK(table[index].target == nullptr);

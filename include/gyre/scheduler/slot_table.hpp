@@ -77,7 +77,7 @@ public:
         return named.id == id && named.target != nullptr ? &named : nullptr;
     }
 
-    /// How many slots are not free; counts them.
+    /// How many operations are in flight; counts them.
     std::uint32_t used() const noexcept;
     std::uint32_t size() const noexcept { return size_; }
 
