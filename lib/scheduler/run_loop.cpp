@@ -1,5 +1,6 @@
 #include <gyre/scheduler/run_loop.hpp>
 
+#include "detail/forks.hpp"
 #include "scheduler/mailbox.hpp"
 
 #include <gyre/detail/assert.hpp>
@@ -25,7 +26,6 @@
 #include <string>
 #include <utility>
 
-#include <pthread.h>
 #include <sched.h>
 
 namespace gyre::inline v0::detail {
@@ -33,15 +33,6 @@ namespace gyre::inline v0::detail {
 namespace {
 
 constinit thread_local run_loop* this_threads_loop = nullptr;
-
-// How many forks lie between this process and the first one.
-constinit std::atomic<std::uint64_t> forks{0};
-
-void count_forks() noexcept {
-    static const int registered =
-        pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
-    static_cast<void>(registered);
-}
 
 void tell_nobody(waiter&) noexcept {}
 
