@@ -1,5 +1,7 @@
 #include <gyre/error.hpp>
 
+#include "named_category.hpp"
+
 #include <gyre/detail/assert.hpp>
 #include <gyre/result.hpp>
 
@@ -40,9 +42,13 @@ errc_text text_of(int code) noexcept {
     return {"unknown gyre::errc", "no error of gyre has this number"};
 }
 
-class category_of_gyre final : public std::error_category {
+class category_of_gyre final : public detail::named_category {
 public:
     [[nodiscard]] const char* name() const noexcept override { return "gyre"; }
+
+    [[nodiscard]] const char* symbol(int code) const noexcept override {
+        return text_of(code).name;
+    }
 
     [[nodiscard]] std::string message(int code) const override { return text_of(code).meaning; }
 
@@ -93,10 +99,11 @@ std::string meaning(std::error_code code) {
 }
 
 std::string name(std::error_code code) {
-    if (code.category() == gyre_category()) {
-        return text_of(code.value()).name;
-    }
     if (!is_errno(code)) {
+        const auto* ours = dynamic_cast<const detail::named_category*>(&code.category());
+        if (const char* const known = ours != nullptr ? ours->symbol(code.value()) : nullptr) {
+            return known;
+        }
         return code.category().name() + (' ' + std::to_string(code.value()));
     }
     if (const char* const known = name_or_null(code.value())) {
