@@ -12,7 +12,7 @@ export LC_ALL=C
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 table=docs/design/test-matrix.md
 
-operations='accept connect recv send timer'
+operations='accept connect recv send timer resolve'
 questions='full
 short
 peer error
@@ -27,7 +27,10 @@ destroyed while idle'
 not_applicable='accept|short|an accept yields one whole connection or none
 connect|short|a connection is there or it is not
 timer|short|a timer moves no bytes
-timer|peer error|a timer has no peer'
+timer|peer error|a timer has no peer
+resolve|short|an answer is whole
+resolve|submission queue full|a lookup takes no entry
+resolve|completion queue overflow|an answer is posted, not completed'
 
 # Every test case as SUITE<tab>NAME. A long name may stand on several lines, in several pieces that
 # the compiler joins; sources are taken by name, so the order never depends on the machine.

@@ -309,6 +309,10 @@ TEST_CASE("a child of fork has a pool of its own, although the parent's threads 
     }
 }
 
+TEST_SUITE_END();
+
+TEST_SUITE_BEGIN("scheduler/blocking_pool/stress");
+
 TEST_CASE("jobs of several threads, some withdrawn, each run once or not at all") {
     test::fuzz({.usually = 700ms}, [](test::trial& round) {
         blocking_pool pool(
