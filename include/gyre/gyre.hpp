@@ -4,6 +4,7 @@
 
 // IWYU pragma: begin_exports
 #include <gyre/error.hpp>
+#include <gyre/io/connect_to.hpp>
 #include <gyre/io/serve.hpp>
 #include <gyre/io/signals.hpp>
 #include <gyre/log.hpp>

@@ -167,6 +167,25 @@ TEST_CASE("as many jobs run at a time as there may be threads, the rest in order
     }
 }
 
+TEST_CASE("an idle thread takes one job, and another thread is started for the next") {
+    for (int round = 0; round < 50; ++round) {
+        blocking_pool pool(two_threads);
+        function_job first([] {});
+        CHECK(pool.submit(first) == 0);
+        first.wait();
+        std::this_thread::yield(); // Idle by now, or about to be: both are right.
+        gate held;
+        function_job second([&] { held.pass(); });
+        function_job third([&] { held.pass(); });
+        CHECK(pool.submit(second) == 0);
+        CHECK(pool.submit(third) == 0);
+        held.wait_for(2);
+        held.open();
+        second.wait();
+        third.wait();
+    }
+}
+
 TEST_CASE("a job that waits for a thread can be withdrawn from any place in the queue") {
     for (std::size_t which = 0; which < 3; ++which) {
         blocking_pool pool(two_threads);

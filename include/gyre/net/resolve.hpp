@@ -127,8 +127,8 @@ private:
 ///                 for this machine: loopback, or every address with `passive`.
 /// \param service  a name or a number: `https`, `443`; empty for port 0. Or a number as such.
 /// \param options  the family, and what is left out.
-/// \return         at least one endpoint and none twice, the best first (RFC 6724), in a vector: a
-///                 lookup allocates twice, for itself and for that.
+/// \return         at least one endpoint and none twice, the best first (RFC 6724). The vector is
+///                 allocated, and so is the question with its copies of `host` and `service`.
 ///
 /// \par Errors        `resolve_errc::no_name` no such host. `try_again` nobody answers; the other
 ///                    codes of `resolve_errc`. `EAGAIN`, `ENOMEM` no thread or memory for it.
