@@ -1,4 +1,4 @@
-// options.hpp: the command line of the samples: `--name value` and `--name`.
+// options.hpp: the command line of the samples: `--name value`, `--name`, and plain arguments.
 #pragma once
 
 #include <gyre/net/endpoint.hpp>
@@ -32,6 +32,10 @@ public:
         return true;
     }
     bool is(std::string_view name) const noexcept { return name == name_; }
+
+    /// Whether what `next` has stepped to is meant as an option, or a plain argument.
+    bool is_option() const noexcept { return *name_ == '-'; }
+    const char* argument() const noexcept { return name_; }
 
     /// The value of the option.
     const char* text() {
