@@ -11,6 +11,7 @@
 #include <gyre/net/endpoint.hpp>
 #include <gyre/net/listener.hpp>
 #include <gyre/net/option.hpp>
+#include <gyre/net/owned_descriptor.hpp>
 #include <gyre/net/recv_exactly.hpp>
 #include <gyre/net/resolve.hpp>
 #include <gyre/net/send_all.hpp>

@@ -9,8 +9,13 @@
 #include <gyre/scheduler/run_loop.hpp>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
+#include <span>
+#include <system_error>
 #include <utility>
+
+#include <sys/socket.h>
 
 namespace gyre::inline v0 {
 
@@ -22,6 +27,27 @@ int close_fd(domain& home, int fd) noexcept {
         loop->flush_before_close(fd);
     }
     return home.close(fd);
+}
+
+void hand_over(domain& home, int fd) noexcept {
+    if (run_loop* loop = run_loop::current()) {
+        loop->flush_before_close(fd);
+    }
+    home.handed_over(fd);
+}
+
+int check_socket(domain& home, int fd, int type, bool listens) noexcept {
+    int actual = 0;
+    std::uint32_t size = sizeof actual;
+    if (const int error = home.getsockopt(fd, SOL_SOCKET, SO_TYPE, &actual, &size); error < 0) {
+        return error;
+    }
+    if (actual != type) {
+        return -EPROTOTYPE;
+    }
+    size = sizeof actual;
+    const int error = home.getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &actual, &size);
+    return error < 0 ? error : (actual != 0) == listens ? 0 : -EINVAL;
 }
 
 domain& current_domain() noexcept {
@@ -74,6 +100,21 @@ int descriptor::close_now() noexcept {
     return -detail::close_fd(*domain_, std::exchange(socket_.fd, -1));
 }
 
+int descriptor::release_number() noexcept {
+    GYRE_ASSERT_ALWAYS(
+        socket_.receiving == 0 && socket_.sending == 0,
+        "a descriptor must not be released while an operation on it is in flight"
+    );
+    if (socket_.fd >= 0) {
+        detail::hand_over(*domain_, socket_.fd);
+    }
+    return std::exchange(socket_.fd, -1);
+}
+
+int descriptor::dup_number() const noexcept {
+    return socket_.fd < 0 ? -EBADF : domain_->dup(socket_.fd);
+}
+
 result<endpoint> descriptor::local_endpoint() const noexcept {
     if (socket_.fd < 0) {
         return errno_code(EBADF);
@@ -86,6 +127,65 @@ result<endpoint> descriptor::local_endpoint() const noexcept {
     }
     address.resize(size);
     return address;
+}
+
+namespace {
+
+result<std::size_t> count_or_error(int answer) noexcept {
+    if (answer < 0) {
+        return errno_code(-answer);
+    }
+    return static_cast<std::size_t>(answer);
+}
+
+} // namespace
+
+result<std::size_t> descriptor::bytes_available() const noexcept {
+    return count_or_error(socket_.fd < 0 ? -EBADF : domain_->bytes_available(socket_.fd));
+}
+
+result<std::size_t> descriptor::bytes_unsent() const noexcept {
+    return count_or_error(socket_.fd < 0 ? -EBADF : domain_->bytes_unsent(socket_.fd));
+}
+
+result<bool> descriptor::is_nonblocking() const noexcept {
+    const int answer = socket_.fd < 0 ? -EBADF : domain_->is_nonblocking(socket_.fd);
+    return answer < 0 ? result<bool>(errno_code(-answer)) : result<bool>(answer != 0);
+}
+
+result<void> descriptor::set_nonblocking(bool on) noexcept {
+    if (socket_.fd < 0) {
+        return errno_code(EBADF);
+    }
+    if (detail::run_loop* loop = detail::run_loop::current()) {
+        loop->keep_mode(socket_.fd);
+    }
+    const int answer = domain_->set_nonblocking(socket_.fd, on);
+    return answer < 0 ? result<void>(errno_code(-answer)) : result<void>();
+}
+
+std::error_code descriptor::socket_error() noexcept {
+    int pending = 0;
+    const result<void> got = raw_option(SOL_SOCKET, SO_ERROR, &pending, sizeof pending);
+    if (!got) {
+        return got.error();
+    }
+    return pending == 0 ? std::error_code() : errno_code(pending);
+}
+
+result<void>
+descriptor::set_raw_option(int level, int name, std::span<const std::byte> value) noexcept {
+    return set_raw_option(level, name, value.data(), detail::clamp_length(value.size()));
+}
+
+result<std::size_t>
+descriptor::raw_option(int level, int name, std::span<std::byte> value) const noexcept {
+    if (socket_.fd < 0) {
+        return errno_code(EBADF);
+    }
+    std::uint32_t size = detail::clamp_length(value.size());
+    const int answer = domain_->getsockopt(socket_.fd, level, name, value.data(), &size);
+    return count_or_error(answer < 0 ? answer : static_cast<int>(size));
 }
 
 result<void>

@@ -4,6 +4,7 @@
 #include <gyre/net/descriptor.hpp>
 #include <gyre/net/endpoint.hpp>
 #include <gyre/net/option.hpp>
+#include <gyre/net/owned_descriptor.hpp>
 #include <gyre/result.hpp>
 #include <gyre/ring/domain.hpp>
 
@@ -90,6 +91,40 @@ listener listener::bind(const endpoint& at, const listen_options& options) {
         throw_error(error, "listener::bind " + at.to_string(), bind_help(error.value(), at));
     }
     return *std::move(made);
+}
+
+listener listener::adopt(int fd) noexcept {
+    detail::domain& home = detail::kernel_domain();
+    home.handed_over(fd);
+    return listener(fd, home);
+}
+
+result<listener> listener::try_adopt(int fd) noexcept {
+    const int answer = detail::check_socket(detail::kernel_domain(), fd, SOCK_STREAM, true);
+    if (answer < 0) {
+        return errno_code(-answer);
+    }
+    return adopt(fd);
+}
+
+result<listener> listener::try_adopt(owned_descriptor&& from) noexcept {
+    if (!from.is_open()) {
+        return errno_code(EBADF);
+    }
+    detail::domain& home = from.home();
+    const int answer = detail::check_socket(home, from.native_handle(), SOCK_STREAM, true);
+    if (answer < 0) {
+        return errno_code(-answer);
+    }
+    return listener(from.release(), home);
+}
+
+result<listener> listener::dup() const noexcept {
+    const int fd = dup_number();
+    if (fd < 0) {
+        return errno_code(-fd);
+    }
+    return listener(fd, *domain_);
 }
 
 } // namespace gyre::inline v0

@@ -5,6 +5,7 @@
 #include <gyre/net/descriptor.hpp>
 #include <gyre/net/endpoint.hpp>
 #include <gyre/net/option.hpp>
+#include <gyre/net/owned_descriptor.hpp>
 #include <gyre/result.hpp>
 #include <gyre/ring/domain.hpp>
 #include <gyre/scheduler/run_loop.hpp>
@@ -68,6 +69,40 @@ stream_pair stream::pair() {
         throw_error(errno_code(-answer), "stream::pair");
     }
     return stream_pair(stream(fds[0], home), stream(fds[1], home));
+}
+
+stream stream::adopt(int fd) noexcept {
+    detail::domain& home = detail::kernel_domain();
+    home.handed_over(fd);
+    return stream(fd, home);
+}
+
+result<stream> stream::try_adopt(int fd) noexcept {
+    const int answer = detail::check_socket(detail::kernel_domain(), fd, SOCK_STREAM, false);
+    if (answer < 0) {
+        return errno_code(-answer);
+    }
+    return adopt(fd);
+}
+
+result<stream> stream::try_adopt(owned_descriptor&& from) noexcept {
+    if (!from.is_open()) {
+        return errno_code(EBADF);
+    }
+    detail::domain& home = from.home();
+    const int answer = detail::check_socket(home, from.native_handle(), SOCK_STREAM, false);
+    if (answer < 0) {
+        return errno_code(-answer);
+    }
+    return stream(from.release(), home);
+}
+
+result<stream> stream::dup() const noexcept {
+    const int fd = dup_number();
+    if (fd < 0) {
+        return errno_code(-fd);
+    }
+    return stream(fd, *domain_);
 }
 
 result<std::size_t> stream::try_recv(std::span<std::byte> buffer, int flags) noexcept {

@@ -6,6 +6,9 @@
 #include <cstddef>
 #include <cstdint>
 
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -63,6 +66,26 @@ public:
             count = ::recv(fd, buffer, size, flags | MSG_DONTWAIT);
         } while (count < 0 && errno == EINTR);
         return or_errno(static_cast<std::int64_t>(count));
+    }
+    int dup(int fd) noexcept override { return or_errno(::fcntl(fd, F_DUPFD_CLOEXEC, 0)); }
+    int bytes_available(int fd) noexcept override { return count_of(fd, FIONREAD); }
+    int bytes_unsent(int fd) noexcept override { return count_of(fd, SIOCOUTQ); }
+    int is_nonblocking(int fd) noexcept override {
+        const int flags = ::fcntl(fd, F_GETFL);
+        return flags < 0 ? -errno : (flags & O_NONBLOCK) != 0 ? 1 : 0;
+    }
+    int set_nonblocking(int fd, bool on) noexcept override {
+        int value = on ? 1 : 0;
+        return or_errno(::ioctl(fd, FIONBIO, &value));
+    }
+    void handed_over(int fd) noexcept override {
+        closes_counted_for(fd).fetch_add(1, std::memory_order_release);
+    }
+
+private:
+    static int count_of(int fd, unsigned long question) noexcept {
+        int count = 0;
+        return ::ioctl(fd, question, &count) == 0 ? count : -errno;
     }
 };
 

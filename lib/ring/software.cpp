@@ -408,6 +408,20 @@ void software_engine::look_again(int fd) noexcept {
     wake_all(fd, false);
 }
 
+void software_engine::keep_mode(int fd) noexcept {
+    std::erase_if(unblocked_, [&](const unblocked& each) { return each.fd == fd; });
+    if (table_.used() == 0) {
+        return;
+    }
+    for (const table::list* from : {&waiting_for(fd), &resting_, &runnable_}) {
+        for (std::uint32_t index = from->first; index != table::none; index = table_[index].next) {
+            if (table_[index].entry.fd == fd) {
+                table_[index].unblocked = false;
+            }
+        }
+    }
+}
+
 // Makes runnable what works on `fd` or waits for it.
 void software_engine::wake_all(int fd, bool closed) noexcept {
     if (table_.used() == 0) {

@@ -83,6 +83,7 @@ public:
     void woken() noexcept final {}
     void forget(int fd) noexcept final;
     void look_again(int fd) noexcept override;
+    void keep_mode(int fd) noexcept final;
     domain& resources() const noexcept final { return kernel_domain(); }
 
 protected:

@@ -422,6 +422,12 @@ void run_loop::look_again(int fd) noexcept {
     }
 }
 
+void run_loop::keep_mode(int fd) noexcept {
+    if (forks_seen_ == forks.load(std::memory_order_relaxed)) {
+        engine_->keep_mode(fd);
+    }
+}
+
 // Completions.
 
 void run_loop::reap() noexcept {

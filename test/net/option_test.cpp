@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <chrono>
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 namespace {
@@ -182,6 +183,87 @@ TEST_CASE("an option that a socket does not have is an error, not a default") {
     CHECK(pair.first.set_option(gyre::keep_alive_count(3)).error() == gyre::errno_code(EOPNOTSUPP));
     auto listener = gyre::listener::bind("127.0.0.1:0");
     CHECK(listener.set_option(gyre::keep_alive_count(-1)).error() == gyre::errno_code(EINVAL));
+}
+
+TEST_CASE("what a socket is can be asked: type, family, protocol, whether it listens, its cookie") {
+    auto listener = gyre::listener::bind("127.0.0.1:0");
+    auto pair = gyre::stream::pair();
+    CHECK(listener.option<gyre::socket_type>().value() == SOCK_STREAM);
+    CHECK(listener.option<gyre::socket_domain>().value() == AF_INET);
+    CHECK(listener.option<gyre::socket_protocol>().value() == IPPROTO_TCP);
+    CHECK(listener.option<gyre::accepts_connections>().value());
+    CHECK(pair.first.option<gyre::socket_domain>().value() == AF_UNIX);
+    CHECK(!pair.first.option<gyre::accepts_connections>().value());
+    const auto one = pair.first.option<gyre::socket_cookie>().value();
+    const auto other = pair.second.option<gyre::socket_cookie>().value();
+    CHECK(one != 0U);
+    CHECK(one != other);
+    CHECK(pair.first.option<gyre::socket_cookie>().value() == one);
+}
+
+TEST_CASE("TCP's further options can be read back") {
+    test::on_every_engine([]() -> gyre::task<> {
+        auto pair = co_await test::loopback_pair();
+        CHECK(set_and_read(pair.client, gyre::cork(true)));
+        CHECK(!set_and_read(pair.client, gyre::cork(false)));
+        CHECK(set_and_read(pair.client, gyre::quick_ack(true)));
+        CHECK(set_and_read(pair.client, gyre::connect_retries(3)) == 3);
+        CHECK(set_and_read(pair.client, gyre::fin_wait(7s)) == 7s);
+        CHECK(set_and_read(pair.client, gyre::not_sent_low_water(12'000)) == 12'000);
+        const auto usual = pair.client.option<gyre::segment_size_max>();
+        REQUIRE(usual);
+        CHECK(*usual > 0);
+    });
+    auto listener = gyre::listener::bind("127.0.0.1:0");
+    const auto smaller = listener.set_option(gyre::segment_size_max(700));
+    CHECK(smaller);
+    CHECK(listener.option<gyre::segment_size_max>().value() > 0);
+}
+
+TEST_CASE("the congestion control goes by its name, and one that is too long is not cut") {
+    auto listener = gyre::listener::bind("127.0.0.1:0");
+    // Each kernel has it.
+    CHECK(set_and_read(listener, gyre::congestion_control("reno")).text() == "reno");
+    const auto unknown = gyre::errno_code(ENOENT);
+    CHECK(listener.set_option(gyre::congestion_control("no such name")).error() == unknown);
+    const gyre::congestion_control too_long("renorenorenoreno");
+    CHECK(!std::string_view("renorenorenoreno").starts_with(too_long.text()));
+    CHECK(listener.set_option(too_long).error() == unknown);
+    CHECK(listener.option<gyre::congestion_control>().value().text() == "reno");
+}
+
+TEST_CASE("a socket is bound to a device by its name") {
+    auto listener = gyre::listener::bind("127.0.0.1:0");
+    CHECK(listener.option<gyre::bound_device>().value().text().empty());
+    const auto bound = listener.set_option(gyre::bound_device("lo"));
+    if (bound.error() == gyre::errno_code(EPERM)) {
+        test::skip("SO_BINDTODEVICE is not permitted");
+        return;
+    }
+    REQUIRE(bound);
+    CHECK(listener.option<gyre::bound_device>().value().text() == "lo");
+    CHECK(
+        listener.set_option(gyre::bound_device("no such device")).error() ==
+        gyre::errno_code(ENODEV)
+    );
+}
+
+TEST_CASE("options of the socket itself can be read back") {
+    auto pair = gyre::stream::pair();
+    CHECK(set_and_read(pair.first, gyre::priority(4)) == 4);
+    CHECK(set_and_read(pair.first, gyre::out_of_band_inline(true)));
+    CHECK(set_and_read(pair.first, gyre::incoming_cpu(0)) == 0);
+    const auto mark = pair.first.set_option(gyre::packet_mark(17));
+    const auto forced = pair.first.set_option(gyre::forced_send_buffer_size(64 << 20));
+    if (mark.error() == gyre::errno_code(EPERM)) { // Without CAP_NET_ADMIN.
+        CHECK(forced.error() == gyre::errno_code(EPERM));
+    } else {
+        CHECK(pair.first.option<gyre::packet_mark>().value() == 17);
+        CHECK(forced);
+        CHECK(pair.first.option<gyre::send_buffer_size>().value() == 128 << 20);
+        CHECK(pair.first.set_option(gyre::forced_receive_buffer_size(64 << 20)));
+        CHECK(pair.first.option<gyre::receive_buffer_size>().value() == 128 << 20);
+    }
 }
 
 TEST_CASE("a time that no int holds is cut to the longest one instead of wrapping around") {

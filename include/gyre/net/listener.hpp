@@ -13,6 +13,7 @@
 namespace gyre::inline v0 {
 
 class accept_operation;
+class owned_descriptor;
 
 /// How `listener::bind` binds and listens.
 struct listen_options {
@@ -43,6 +44,27 @@ public:
     /// The same, but yields the error.
     static result<listener>
     try_bind(const endpoint& at, const listen_options& options = {}) noexcept;
+
+    /// Takes over a socket that listens, such as one that was inherited or received. Whether it is
+    /// O_NONBLOCK makes no difference.
+    static listener adopt(int fd) noexcept;
+    /// The same, once it has looked what `fd` is. If it is something else, it stays the caller's.
+    ///
+    /// \par Errors  `EBADF`, `ENOTSOCK` it is none. `EPROTOTYPE` a socket of another type.
+    ///              `EINVAL` it does not listen.
+    static result<listener> try_adopt(int fd) noexcept;
+    /// The same; `from` is left with nothing if it succeeds, and with what it had if not.
+    static result<listener> try_adopt(owned_descriptor&& from) noexcept;
+
+    /// Gives the number away, which is the caller's to close from here on: nothing may be in
+    /// flight. What an engine has set on it is taken back. -1 if the listener was closed.
+    int release() noexcept { return release_number(); }
+
+    /// A second listener on the same socket, with a descriptor of its own, close-on-exec; dup(2).
+    /// Each connection goes to one of them, and the socket listens until both are closed.
+    ///
+    /// \par Errors  `EMFILE`. `EBADF` it was closed.
+    result<listener> dup() const noexcept;
 
     /// Accepts the next connection.
     ///

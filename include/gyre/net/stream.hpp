@@ -18,6 +18,7 @@ namespace gyre::inline v0 {
 
 class connect_operation;
 class close_description;
+class owned_descriptor;
 struct stream_pair;
 
 /// Which directions of a stream `shutdown` ends; the values of shutdown(2).
@@ -62,7 +63,24 @@ public:
     static stream_pair pair();
 
     /// Takes over a connected stream socket. Whether it is O_NONBLOCK makes no difference.
-    static stream adopt(int fd) noexcept { return stream(fd, detail::kernel_domain()); }
+    static stream adopt(int fd) noexcept;
+    /// The same, once it has looked what `fd` is. If it is something else, it stays the caller's.
+    ///
+    /// \par Errors  `EBADF`, `ENOTSOCK` it is none. `EPROTOTYPE` a socket of another type.
+    ///              `EINVAL` a listener.
+    static result<stream> try_adopt(int fd) noexcept;
+    /// The same; `from` is left with nothing if it succeeds, and with what it had if not.
+    static result<stream> try_adopt(owned_descriptor&& from) noexcept;
+
+    /// Gives the number away, which is the caller's to close from here on: nothing may be in
+    /// flight. What an engine has set on it is taken back. -1 if the stream was closed.
+    int release() noexcept { return release_number(); }
+
+    /// A second stream on the same connection, with a descriptor of its own, close-on-exec; dup(2).
+    /// The connection ends when both are closed. Receives on both compete for the bytes.
+    ///
+    /// \par Errors  `EMFILE`. `EBADF` it was closed.
+    result<stream> dup() const noexcept;
 
     /// Receives up to `buffer.size()` bytes from the peer.
     ///

@@ -27,6 +27,19 @@ public:
     /// recv(2) with MSG_DONTWAIT added: the count, or -EAGAIN when nothing is there.
     virtual std::int64_t recv_now(int fd, void* buffer, std::size_t size, int flags) noexcept = 0;
 
+    /// A second number for the open file, close-on-exec; fcntl(2), F_DUPFD_CLOEXEC.
+    virtual int dup(int fd) noexcept = 0;
+    /// Bytes that a receive would find, ioctl(2) FIONREAD; bytes that were sent and are still in
+    /// the socket, SIOCOUTQ.
+    virtual int bytes_available(int fd) noexcept = 0;
+    virtual int bytes_unsent(int fd) noexcept = 0;
+    /// Whether the open file is O_NONBLOCK: 0 or 1.
+    virtual int is_nonblocking(int fd) noexcept = 0;
+    virtual int set_nonblocking(int fd, bool on) noexcept = 0;
+    /// The number comes from, or goes to, somebody who opens and closes without a word: whatever
+    /// was known of it does not hold any more.
+    virtual void handed_over(int fd) noexcept = 0;
+
 protected:
     ~domain() = default;
 };

@@ -90,6 +90,10 @@ public:
     /// What waits for the descriptor may have an outcome now that no readiness tells of.
     virtual void look_again(int fd) noexcept { static_cast<void>(fd); }
 
+    /// The owner of the descriptor decides whether it is O_NONBLOCK: the engine has changed nothing
+    /// that it would have to take back.
+    virtual void keep_mode(int fd) noexcept { static_cast<void>(fd); }
+
     /// Readable when `enter` would find something: for a foreign event loop. Made when first asked
     /// for.
     ///

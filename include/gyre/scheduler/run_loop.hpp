@@ -123,6 +123,8 @@ public:
     void flush_before_close(int fd) noexcept;
     /// To be called when `fd` was changed in a way that no readiness tells of.
     void look_again(int fd) noexcept;
+    /// To be called when the owner of `fd` chooses whether it is O_NONBLOCK.
+    void keep_mode(int fd) noexcept;
 
     bool uses(feature which) const noexcept { return engine_->report().features.contains(which); }
 
