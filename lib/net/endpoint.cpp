@@ -362,6 +362,23 @@ void write_unix(text_writer& out, std::span<const std::uint8_t> name) noexcept {
     }
 }
 
+result<endpoint> unix_endpoint(std::string_view name, bool is_abstract) noexcept {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::size_t size = is_abstract ? 1 : 0;
+    if (name.size() > path_size_max - size) {
+        return errno_code(ENAMETOOLONG);
+    }
+    std::copy(name.begin(), name.end(), address.sun_path + size);
+    size += name.size();
+    if (!is_abstract && size < path_size_max) {
+        ++size; // As the kernel reports it: with the zero behind it, where there is room for one.
+    }
+    endpoint made = store(address);
+    made.resize(path_offset + size);
+    return made;
+}
+
 // What a message says about a text that is no endpoint: enough to find it, safe for a terminal.
 std::string in_quotes(std::string_view text) {
     constexpr std::size_t shown_max = 100;
@@ -429,6 +446,17 @@ endpoint endpoint::ipv6(
     made.sin6_scope_id = scope_id;
     std::memcpy(&made.sin6_addr, address.data(), address.size());
     return store(made);
+}
+
+result<endpoint> endpoint::unix_path(std::string_view path) noexcept {
+    if (path.empty() || path.find('\0') != path.npos) {
+        return errno_code(EINVAL);
+    }
+    return unix_endpoint(path, false);
+}
+
+result<endpoint> endpoint::unix_abstract(std::string_view name) noexcept {
+    return unix_endpoint(name, true);
 }
 
 endpoint endpoint::loopback_v4(std::uint16_t port) noexcept {

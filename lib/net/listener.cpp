@@ -1,17 +1,25 @@
 #include <gyre/net/listener.hpp>
 
 #include <gyre/error.hpp>
+#include <gyre/log.hpp>
 #include <gyre/net/descriptor.hpp>
 #include <gyre/net/endpoint.hpp>
 #include <gyre/net/option.hpp>
 #include <gyre/net/owned_descriptor.hpp>
+#include <gyre/net/socket_file.hpp>
 #include <gyre/result.hpp>
 #include <gyre/ring/domain.hpp>
 
 #include <sys/socket.h>
 
+#include <array>
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
+#include <cstdio>
+#include <optional>
+#include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -22,26 +30,68 @@ static_assert(SOCK_CLOEXEC == 02000000);
 namespace {
 
 // What a caller can do about the errno of socket, bind or listen.
-const char* bind_help(int error, const endpoint& at) noexcept {
+const char* bind_help(int error, const endpoint& at, const listen_options& options) {
+    const bool is_unix = at.family() == address_family::unix_domain;
     switch (error) {
     case EACCES:
-        return at.family() == address_family::unix_domain
-                   ? "the directory must be writable for this user"
-                   : "ports below 1024 need CAP_NET_BIND_SERVICE";
+        return is_unix ? "the directory must be writable for this user"
+                       : "ports below 1024 need CAP_NET_BIND_SERVICE";
     case EADDRINUSE:
-        return at.family() == address_family::unix_domain
-                   ? "the name is taken; a dead server's file has to be removed first"
-                   : "another socket is bound there; choose another port, or share it with "
-                     "reuse_port";
+        if (!is_unix) {
+            return "another socket is bound there; choose another port, or share it with "
+                   "reuse_port";
+        }
+        if (at.to_string().starts_with("unix:@")) {
+            return "another socket has the name";
+        }
+        return options.file.replace_stale
+                   ? "a server that lives has the name, or one that starts now, or a file that is "
+                     "no socket"
+                   : "the name is taken; if it is the file of a dead server, replace_stale takes "
+                     "it";
     case EADDRNOTAVAIL:
         return "no interface of this machine has that address";
+    case EINVAL:
+        return is_unix && options.file.mode ? "the mode of a socket file has the bits of 0777" : "";
+    case ELOOP:
+        return is_unix ? "a symbolic link is in the way, of the path or of its lock file" : "";
     case EMFILE:
         return "the process is at its descriptor limit (RLIMIT_NOFILE); raise it with ulimit -n";
+    case ENOENT:
+        return is_unix ? "the directory does not exist" : "";
     case EAFNOSUPPORT:
         return "this machine does not have that address family";
     default:
         return "";
     }
+}
+
+constexpr int usual_backlog = 4096;
+
+// What of the wish the kernel will grant. It does not say so itself.
+int granted_backlog(detail::domain& home, const endpoint& at, std::optional<int> wish) noexcept {
+    const int limit = home.backlog_limit();
+    const int wanted = wish.value_or(usual_backlog);
+    if (limit < 0 || (wanted >= 0 && wanted <= limit)) {
+        return wanted;
+    }
+    if (wish && wanted > limit) {
+        std::array<char, endpoint::text_size_max> where;
+        const std::string_view text = at.format_to(where);
+        std::array<char, endpoint::text_size_max + 160> line;
+        const int size = std::snprintf(
+            line.data(),
+            line.size(),
+            "listener::bind %.*s: a backlog of %d was asked for, and the system allows %d; raise "
+            "net.core.somaxconn",
+            static_cast<int>(text.size()),
+            text.data(),
+            wanted,
+            limit
+        );
+        log(log_level::warning, {line.data(), static_cast<std::size_t>(size)});
+    }
+    return limit;
 }
 
 } // namespace
@@ -74,12 +124,16 @@ result<listener> listener::try_bind(const endpoint& at, const listen_options& op
     if (!done) {
         return done.error();
     }
-    int answer = home.bind(fd, at.data(), static_cast<std::uint32_t>(at.size()));
+    int answer = detail::bind_socket(home, fd, at, options.file, made.file_);
     if (answer == 0) {
-        answer = home.listen(fd, options.backlog);
+        made.backlog_ = granted_backlog(home, at, options.backlog);
+        answer = home.listen(fd, made.backlog_);
     }
     if (answer < 0) {
         return errno_code(-answer);
+    }
+    if (!options.file.remove_on_close) {
+        made.file_.forget();
     }
     return made;
 }
@@ -88,9 +142,26 @@ listener listener::bind(const endpoint& at, const listen_options& options) {
     result<listener> made = try_bind(at, options);
     if (!made) {
         const std::error_code error = made.error();
-        throw_error(error, "listener::bind " + at.to_string(), bind_help(error.value(), at));
+        throw_error(
+            error, "listener::bind " + at.to_string(), bind_help(error.value(), at, options)
+        );
     }
     return *std::move(made);
+}
+
+result<int> listener::backlog_limit() noexcept {
+    const int limit = detail::current_domain().backlog_limit();
+    return limit < 0 ? result<int>(errno_code(-limit)) : result<int>(limit);
+}
+
+listener& listener::operator=(listener&& other) noexcept {
+    if (this != &other) {
+        file_.remove(); // While its socket is open.
+        descriptor::operator=(std::move(other));
+        file_ = std::move(other.file_);
+        backlog_ = other.backlog_;
+    }
+    return *this;
 }
 
 listener listener::adopt(int fd) noexcept {

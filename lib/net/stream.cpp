@@ -6,6 +6,7 @@
 #include <gyre/net/endpoint.hpp>
 #include <gyre/net/option.hpp>
 #include <gyre/net/owned_descriptor.hpp>
+#include <gyre/net/socket_file.hpp>
 #include <gyre/result.hpp>
 #include <gyre/ring/domain.hpp>
 #include <gyre/scheduler/run_loop.hpp>
@@ -191,6 +192,9 @@ result<tcp_information> stream::tcp_info() const noexcept {
 
 void close_description::begin() noexcept {
     closing_ = descriptor_->socket_;
+    if (file_ != nullptr) {
+        file_->remove();
+    }
     descriptor_->socket_.fd = -1;
     if (closing_.fd >= 0) {
         detail::run_loop* loop = detail::run_loop::current();

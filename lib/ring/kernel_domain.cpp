@@ -1,10 +1,15 @@
+#include "ring/socket_file.hpp"
+
 #include <gyre/ring/domain.hpp>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <charconv>
 #include <cstddef>
 #include <cstdint>
+#include <system_error>
 
 #include <fcntl.h>
 #include <linux/sockios.h>
@@ -39,7 +44,25 @@ public:
     int bind(int fd, const void* address, std::uint32_t size) noexcept override {
         return or_errno(::bind(fd, static_cast<const sockaddr*>(address), size));
     }
+    int bind_file(
+        int fd, const void* address, std::uint32_t size, const file_wish& wish, made_file& made
+    ) noexcept override {
+        return detail::bind_file(fd, address, size, wish, made);
+    }
+    int remove_file(const made_file& which) noexcept override { return detail::remove_file(which); }
     int listen(int fd, int backlog) noexcept override { return or_errno(::listen(fd, backlog)); }
+    int backlog_limit() noexcept override {
+        const int file = ::open("/proc/sys/net/core/somaxconn", O_RDONLY | O_CLOEXEC);
+        if (file < 0) {
+            return -errno;
+        }
+        char text[16];
+        const ssize_t size = ::read(file, text, sizeof text);
+        ::close(file);
+        int limit = 0;
+        const auto read = std::from_chars(text, text + std::max<ssize_t>(size, 0), limit);
+        return read.ec == std::errc() && limit >= 0 ? limit : -EINVAL;
+    }
     int shutdown(int fd, int how) noexcept override { return or_errno(::shutdown(fd, how)); }
     int close(int fd) noexcept override {
         closes_counted_for(fd).fetch_add(1, std::memory_order_release);

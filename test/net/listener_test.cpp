@@ -464,7 +464,7 @@ TEST_CASE("bind says what failed, where, by which errno, and what helps; try_bin
     );
     CHECK(
         what_bind_says("unix:/nonexistent/gyre.sock") ==
-        "listener::bind unix:/nonexistent/gyre.sock: ENOENT: No such file or directory"
+        "listener::bind unix:/nonexistent/gyre.sock: ENOENT: the directory does not exist"
     );
     const auto before = test::open_descriptors();
     for (int round = 0; round < 10; ++round) {

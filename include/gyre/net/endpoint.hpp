@@ -64,6 +64,16 @@ public:
         const std::array<std::uint8_t, 16>& address, std::uint16_t port, std::uint32_t scope_id = 0
     ) noexcept;
 
+    /// A Unix path, byte by byte as it is: nothing in it is an escape.
+    ///
+    /// \par Errors  `ENAMETOOLONG` it has more than 108 bytes. `EINVAL` it is empty or has a zero.
+    static result<endpoint> unix_path(std::string_view path) noexcept;
+
+    /// A Unix abstract name, which may have any byte, zeros as well.
+    ///
+    /// \par Errors  `ENAMETOOLONG` it has more than 107 bytes.
+    static result<endpoint> unix_abstract(std::string_view name) noexcept;
+
     static endpoint loopback_v4(std::uint16_t port) noexcept; ///< `127.0.0.1`
     static endpoint loopback_v6(std::uint16_t port) noexcept; ///< `[::1]`
     static endpoint any_v4(std::uint16_t port) noexcept;      ///< `0.0.0.0`: every IPv4 address

@@ -2,6 +2,7 @@
 
 #include <gyre/net/descriptor.hpp>
 #include <gyre/net/option.hpp>
+#include <gyre/net/socket_file.hpp>
 #include <gyre/net/stream.hpp>
 #include <gyre/operation/operation.hpp>
 
@@ -17,8 +18,9 @@ class owned_descriptor;
 
 /// How `listener::bind` binds and listens.
 struct listen_options {
-    /// How many connections wait to be accepted; the kernel cuts it to net.core.somaxconn.
-    int backlog = 4096;
+    /// How many connections may wait to be accepted, at most as many as the system allows, see
+    /// `listener::backlog_limit`; a larger wish is logged. Unset wishes for 4096, without a word.
+    std::optional<int> backlog = std::nullopt;
     /// SO_REUSEADDR: bind although connections of an earlier listener linger.
     bool reuse_address = true;
     /// SO_REUSEPORT: share the port with other listeners.
@@ -27,6 +29,8 @@ struct listen_options {
     std::optional<bool> v6_only = std::nullopt;
     /// TCP_NODELAY, which accepted streams inherit.
     bool no_delay = true;
+    /// What becomes of the file, for a Unix path.
+    socket_file_options file = {};
 };
 static_assert(std::is_trivially_destructible_v<listen_options>);
 
@@ -37,13 +41,25 @@ public:
     /// Binds to `at` and listens.
     ///
     /// \param at       where; port 0 lets the kernel choose, see `local_endpoint`. Text is parsed:
-    ///                 "127.0.0.1:7000", "[::1]:7000".
+    ///                 "127.0.0.1:7000", "[::1]:7000", "unix:/run/name.sock", "unix:@name"; the
+    ///                 kernel chooses an abstract name for "unix:".
     /// \throws std::system_error  `EADDRINUSE`, `EADDRNOTAVAIL`, `EACCES`, `EMFILE`, ...; the
     ///                            message says what failed, where, and what helps.
     static listener bind(const endpoint& at, const listen_options& options = {});
     /// The same, but yields the error.
     static result<listener>
     try_bind(const endpoint& at, const listen_options& options = {}) noexcept;
+
+    /// The largest backlog that the system grants now: net.core.somaxconn of this network namespace.
+    ///
+    /// \par Errors  Those of reading /proc/sys/net/core/somaxconn.
+    static result<int> backlog_limit() noexcept;
+    /// The backlog that was granted; 0 if gyre does not know it, of a listener that was adopted.
+    int backlog() const noexcept { return backlog_; }
+
+    listener(listener&&) noexcept = default;
+    listener& operator=(listener&& other) noexcept;
+    ~listener() { file_.remove(); }
 
     /// Takes over a socket that listens, such as one that was inherited or received. Whether it is
     /// O_NONBLOCK makes no difference.
@@ -57,8 +73,12 @@ public:
     static result<listener> try_adopt(owned_descriptor&& from) noexcept;
 
     /// Gives the number away, which is the caller's to close from here on: nothing may be in
-    /// flight. What an engine has set on it is taken back. -1 if the listener was closed.
-    int release() noexcept { return release_number(); }
+    /// flight. What an engine has set on it is taken back. The file of a Unix path stays. -1 if the
+    /// listener was closed.
+    int release() noexcept {
+        file_.forget();
+        return release_number();
+    }
 
     /// A second listener on the same socket, with a descriptor of its own, close-on-exec; dup(2).
     /// Each connection goes to one of them, and the socket listens until both are closed.
@@ -82,16 +102,19 @@ public:
     accept_operation accept(endpoint& peer) noexcept;
 
     /// Closes the descriptor. An accept in flight is canceled and waited for first. Connections in
-    /// the backlog are reset.
+    /// the backlog are reset. A file that is to be removed is removed first.
     ///
     /// \par Errors    `EBADF` it was closed before.
     /// \par Lifetime  `*this` outlives the suspension. From the call on it counts as closed.
     /// \par Kernel    close(2).
-    close_description close() noexcept { return close_description(*this); }
+    close_description close() noexcept { return close_description(*this, &file_); }
 
 private:
     friend class accept_operation;
     listener(int fd, detail::domain& home) noexcept : descriptor(fd, home) {}
+
+    detail::socket_file file_; // Of this socket; to be removed before that is closed.
+    int backlog_ = 0;
 };
 
 /// What `listener::accept` returns.

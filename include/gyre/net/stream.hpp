@@ -20,6 +20,9 @@ class connect_operation;
 class close_description;
 class owned_descriptor;
 struct stream_pair;
+namespace detail {
+class socket_file;
+}
 
 /// Which directions of a stream `shutdown` ends; the values of shutdown(2).
 enum class shutdown_side : std::uint8_t { receive = 0, send = 1, both = 2 };
@@ -243,8 +246,11 @@ class close_awaiter;
 class [[nodiscard("co_await the close")]] close_description : public detail::awaitable_base {
 public:
     using awaiter = detail::close_awaiter;
-    explicit close_description(descriptor& which) noexcept : descriptor_(&which) {}
-    close_description(close_description&& other) noexcept : descriptor_(other.descriptor_) {}
+    /// `file` is removed when the close begins.
+    explicit close_description(descriptor& which, detail::socket_file* file = nullptr) noexcept
+        : descriptor_(&which), file_(file) {}
+    close_description(close_description&& other) noexcept
+        : descriptor_(other.descriptor_), file_(other.file_) {}
     ~close_description();
 
 private:
@@ -256,6 +262,7 @@ private:
     bool try_close(int& error) noexcept;
 
     descriptor* descriptor_;
+    detail::socket_file* file_;
     detail::socket_state closing_;
 };
 

@@ -2,8 +2,23 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 namespace gyre::inline v0::detail {
+
+/// What binding to a Unix path shall do about the file.
+struct file_wish {
+    int mode; ///< Its permissions; -1 leaves them to the umask.
+    bool replace_stale;
+};
+
+/// The file that a bind has made.
+struct made_file {
+    std::string path; ///< Absolute.
+    std::uint64_t device = 0;
+    std::uint64_t inode = 0;
+    int process = 0; ///< Whose it is to remove.
+};
 
 /// Where a descriptor lives, and the calls on it that never wait. Each descriptor of gyre refers to
 /// the domain that made it, so these calls work inside and outside a scheduler and in destructors.
@@ -14,7 +29,15 @@ public:
     virtual int socket(int family, int type, int protocol) noexcept = 0;
     virtual int socketpair(int family, int type, int protocol, int (&fds)[2]) noexcept = 0;
     virtual int bind(int fd, const void* address, std::uint32_t size) noexcept = 0;
+    /// bind(2) to a Unix path, with what is wished for its file; fills in `made`.
+    virtual int bind_file(
+        int fd, const void* address, std::uint32_t size, const file_wish& wish, made_file& made
+    ) noexcept = 0;
+    /// Removes the file if its path still names it. To be called while its socket is open.
+    virtual int remove_file(const made_file& which) noexcept = 0;
     virtual int listen(int fd, int backlog) noexcept = 0;
+    /// The largest backlog that `listen` grants: net.core.somaxconn.
+    virtual int backlog_limit() noexcept = 0;
     virtual int shutdown(int fd, int how) noexcept = 0;
     virtual int close(int fd) noexcept = 0;
     virtual int getsockname(int fd, void* address, std::uint32_t* size) noexcept = 0;
