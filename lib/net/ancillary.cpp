@@ -3,6 +3,7 @@
 #include <gyre/error.hpp>
 #include <gyre/net/descriptor.hpp>
 #include <gyre/net/endpoint.hpp>
+#include <gyre/net/owned_descriptor.hpp>
 #include <gyre/result.hpp>
 #include <gyre/ring/domain.hpp>
 
@@ -39,6 +40,9 @@ static_assert(static_cast<int>(error_origin::icmp) == SO_EE_ORIGIN_ICMP);
 static_assert(static_cast<int>(error_origin::icmp6) == SO_EE_ORIGIN_ICMP6);
 static_assert(static_cast<int>(error_origin::timestamp) == SO_EE_ORIGIN_TIMESTAMPING);
 static_assert(static_cast<int>(error_origin::zero_copy) == SO_EE_ORIGIN_ZEROCOPY);
+
+static_assert(descriptor_room(1) == CMSG_LEN(sizeof(int)));
+static_assert(descriptor_room(253) == CMSG_LEN(253 * sizeof(int)));
 
 constexpr std::size_t header_size = CMSG_LEN(0);
 constexpr std::size_t alignment = CMSG_SPACE(1) - CMSG_SPACE(0);
@@ -267,15 +271,6 @@ void each_descriptor(std::span<std::byte> memory, int type, Found&& found) noexc
     }
 }
 
-int take_first(std::span<std::byte> memory, int type) noexcept {
-    int found = taken;
-    each_descriptor(memory, type, [&](int& number) {
-        found = std::exchange(number, taken);
-        return true;
-    });
-    return found;
-}
-
 } // namespace
 
 void any_control_buffer::accept(detail::domain& home, std::size_t size, int flags) noexcept {
@@ -294,12 +289,21 @@ std::size_t any_control_buffer::descriptor_count() const noexcept {
     return count;
 }
 
-int any_control_buffer::take_descriptor() noexcept {
-    return take_first({memory_, size_}, SCM_RIGHTS);
+owned_descriptor any_control_buffer::take_first(int type) noexcept {
+    owned_descriptor found;
+    each_descriptor({memory_, size_}, type, [&](int& number) {
+        found = owned_descriptor(std::exchange(number, taken), *home_);
+        return true;
+    });
+    return found;
 }
 
-int any_control_buffer::take_process() noexcept {
-    return take_first({memory_, size_}, scm_pidfd);
+owned_descriptor any_control_buffer::take_descriptor() noexcept {
+    return take_first(SCM_RIGHTS);
+}
+
+owned_descriptor any_control_buffer::take_process() noexcept {
+    return take_first(scm_pidfd);
 }
 
 void any_control_buffer::clear() noexcept {

@@ -96,8 +96,8 @@ TEST_CASE("nothing is in a buffer that nothing was received into") {
     CHECK(!buffer.packet());
     CHECK(!buffer.error());
     CHECK(buffer.descriptor_count() == 0U);
-    CHECK(buffer.take_descriptor() == -1);
-    CHECK(buffer.take_process() == -1);
+    CHECK(!buffer.take_descriptor().is_open());
+    CHECK(!buffer.take_process().is_open());
     CHECK(buffer.capacity() == 256U);
 }
 
@@ -282,7 +282,7 @@ TEST_CASE("an item that is too short for its kind is there, and says nothing") {
     );
     CHECK(!buffer.credentials());
     CHECK(buffer.descriptor_count() == 0U);
-    CHECK(buffer.take_descriptor() == -1);
+    CHECK(!buffer.take_descriptor().is_open());
     CHECK(!buffer.segment_size());
     CHECK(!buffer.original_destination());
     CHECK(std::distance(buffer.items().begin(), buffer.items().end()) == 4);
@@ -318,8 +318,8 @@ TEST_CASE("descriptors are taken in order, and what nobody takes is closed") {
             joined({{SOL_SOCKET, SCM_RIGHTS, raw(passed)}, {SOL_SOCKET, SCM_RIGHTS, raw(more)}})
         );
         CHECK(buffer.descriptor_count() == 4U);
-        CHECK(buffer.take_descriptor() == passed[0]);
-        CHECK(buffer.take_descriptor() == passed[1]);
+        CHECK(buffer.take_descriptor().release() == passed[0]);
+        CHECK(buffer.take_descriptor().release() == passed[1]);
         CHECK(buffer.descriptor_count() == 2U);
     }
     CHECK(is_open(passed[0]));
@@ -349,9 +349,9 @@ TEST_CASE("a process descriptor is taken or closed, and one that could not be ma
     const int process = some_descriptor();
     receive_into(buffer, joined({{SOL_SOCKET, 4, raw(process)}}));
     CHECK(buffer.descriptor_count() == 0U);
-    CHECK(buffer.take_descriptor() == -1);
-    CHECK(buffer.take_process() == process);
-    CHECK(buffer.take_process() == -1);
+    CHECK(!buffer.take_descriptor().is_open());
+    CHECK(buffer.take_process().release() == process);
+    CHECK(!buffer.take_process().is_open());
     buffer.clear();
     CHECK(is_open(process));
 
@@ -360,7 +360,7 @@ TEST_CASE("a process descriptor is taken or closed, and one that could not be ma
     CHECK(!is_open(process));
     const int none = -ESRCH;
     receive_into(buffer, joined({{SOL_SOCKET, 4, raw(none)}}));
-    CHECK(buffer.take_process() == -1);
+    CHECK(!buffer.take_process().is_open());
 }
 
 TEST_CASE("what a message was given can be read back as it was received") {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <gyre/net/endpoint.hpp>
+#include <gyre/net/owned_descriptor.hpp>
 #include <gyre/operation/buffer.hpp>
 #include <gyre/result.hpp>
 #include <gyre/ring/domain.hpp>
@@ -170,10 +171,10 @@ public:
 
     /// How many descriptors (SCM_RIGHTS) came and were not taken.
     std::size_t descriptor_count() const noexcept;
-    /// The next of them in the order they were sent; it is the caller's now. -1 when none is left.
-    int take_descriptor() noexcept;
-    /// The descriptor of the sending process, SCM_PIDFD (6.5); it is the caller's now. -1 for none.
-    int take_process() noexcept;
+    /// The next of them in the order they were sent; not open when none is left.
+    owned_descriptor take_descriptor() noexcept;
+    /// The descriptor of the sending process, SCM_PIDFD (6.5); not open if there is none.
+    owned_descriptor take_process() noexcept;
 
     /// Forgets everything, and closes the descriptors that nobody took.
     void clear() noexcept;
@@ -198,12 +199,19 @@ protected:
     ~any_control_buffer() { clear(); }
 
 private:
+    owned_descriptor take_first(int type) noexcept;
+
     std::byte* memory_;
     std::size_t capacity_;
     std::size_t size_ = 0;
     detail::domain* home_ = nullptr; // Where the descriptors are to be closed.
     bool truncated_ = false;
 };
+
+/// The room that `count` descriptors take, and no more of them fit.
+constexpr std::size_t descriptor_room(std::size_t count) noexcept {
+    return 16 + count * sizeof(int);
+}
 
 /// Room for the ancillary data of one received message. An item takes 16 bytes and its data,
 /// rounded up to 8: the default holds one of each kind that a datagram brings.
