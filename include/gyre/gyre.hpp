@@ -8,6 +8,8 @@
 #include <gyre/io/serve.hpp>
 #include <gyre/io/signals.hpp>
 #include <gyre/log.hpp>
+#include <gyre/net/ancillary.hpp>
+#include <gyre/net/credentials.hpp>
 #include <gyre/net/endpoint.hpp>
 #include <gyre/net/listener.hpp>
 #include <gyre/net/option.hpp>
@@ -16,6 +18,7 @@
 #include <gyre/net/resolve.hpp>
 #include <gyre/net/send_all.hpp>
 #include <gyre/net/stream.hpp>
+#include <gyre/net/stream_message.hpp>
 #include <gyre/net/transfer.hpp>
 #include <gyre/result.hpp>
 #include <gyre/scheduler/clock.hpp>

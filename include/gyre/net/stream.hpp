@@ -16,8 +16,12 @@
 
 namespace gyre::inline v0 {
 
+class any_control_buffer;
+class any_control_message;
 class connect_operation;
 class close_description;
+class recv_control_operation;
+class send_control_operation;
 class owned_descriptor;
 struct stream_pair;
 namespace detail {
@@ -147,6 +151,43 @@ public:
     send_gather_operation send(std::span<const const_buffer> buffers, int flags = 0) noexcept {
         return send_gather_operation(socket_, buffers, flags | detail::message_nosignal);
     }
+
+    /// Receives bytes and what travels beside them: descriptors and credentials of a Unix socket.
+    ///
+    /// A receive ends behind the bytes that descriptors were sent with, so the order of the two is
+    /// kept. `recv` would close them unseen. `stream_message.hpp` has the definition.
+    ///
+    /// \param buffer   where the bytes go; not empty.
+    /// \param control  takes what came beside them, and owns the descriptors, close-on-exec. What
+    ///                 it held before is closed. Its room bounds what a peer can make this process
+    ///                 hold; `truncated()` tells that there was more, or no descriptor left.
+    /// \param flags    MSG_ values, but MSG_WAITALL.
+    /// \return         the number of bytes received; 0 when the peer has closed.
+    ///
+    /// \par Errors        As for `recv`.
+    /// \par Cancellation  As for `recv`; descriptors that nobody takes are closed.
+    /// \par Lifetime      `*this`, `control` and the memory behind `buffer` outlive the suspension.
+    /// \par Kernel        5.3. IORING_OP_RECVMSG; recvmsg(2), cmsg(3), unix(7).
+    recv_control_operation
+    recvmsg(std::span<std::byte> buffer, any_control_buffer& control, int flags = 0) noexcept;
+
+    /// Sends bytes and what travels beside the first of them; may send fewer bytes than asked for,
+    /// at least one. Over TCP the kernel drops descriptors without a word. `stream_message.hpp` has
+    /// the definition.
+    ///
+    /// \param bytes    not empty.
+    /// \param control  what goes with them. Descriptors in it stay open until the task resumes.
+    /// \return         the number of bytes taken.
+    ///
+    /// \par Errors        As for `send`, and `EBADF` a number that is no open descriptor, `EINVAL`
+    ///                    more than 253 of them, `ETOOMANYREFS` more of this
+    ///                    user's are on their way than RLIMIT_NOFILE, `EPERM` credentials of others.
+    /// \par Cancellation  As for `send`.
+    /// \par Lifetime      `*this`, `control` and the memory behind `bytes` outlive the suspension.
+    /// \par Kernel        5.3. IORING_OP_SENDMSG; sendmsg(2), cmsg(3), unix(7).
+    send_control_operation sendmsg(
+        std::span<const std::byte> bytes, const any_control_message& control, int flags = 0
+    ) noexcept;
 
     /// Ends one direction, or both, of the conversation; shutdown(2). Does not wait. The peer reads
     /// all that was sent, then the end.
