@@ -8,6 +8,7 @@
 #include <gyre/io/serve.hpp>
 #include <gyre/io/signals.hpp>
 #include <gyre/log.hpp>
+#include <gyre/net/activation.hpp>
 #include <gyre/net/ancillary.hpp>
 #include <gyre/net/credentials.hpp>
 #include <gyre/net/endpoint.hpp>
