@@ -45,9 +45,8 @@ constexpr unsigned entries_without_events_max = 8;
 
 constexpr std::uint8_t unheeded_max = 16;
 
-// The direction whose readiness `ready` remembers, for operations whose descriptor is closed
-// through gyre; 0 for what is tried and watched anew each time: a raw read or poll may be on a
-// number that its owner has closed and opened again without a word.
+// The direction whose readiness `ready` remembers, unless the number is in doubt; 0 for what is
+// tried and watched anew each time.
 std::uint32_t direction_of(const submission& entry) noexcept {
     switch (entry.opcode) {
     case uapi::op_recv:
@@ -80,14 +79,15 @@ public:
 
     int enter(unsigned wanted, engine_time deadline) noexcept override;
     void look_again(int fd) noexcept override;
+    void doubt(int fd) noexcept override;
     int pollable_descriptor() override { return epoll_fd_; }
 
 private:
     struct descriptor_state {
         table::list waiting;
         std::uint32_t interest = 0; // What it is registered for; 0: it is not.
-        // The part of it that is surely of the file that has the number now: what raw reads, writes
-        // and polls have registered may be of one that its owner has closed since.
+        // The part of it that is surely of the file that has the number now: what the raw layer has
+        // registered may be of one that its owner has closed since without a word.
         std::uint32_t trusted = 0;
         std::uint32_t ready = 0;  // Directions in which there was an edge since the last EAGAIN.
         std::uint32_t closes = 0; // What `closes_of` said at the registration.
@@ -245,6 +245,11 @@ void epoll_engine::look_again(int fd) noexcept {
     software_engine::look_again(fd);
 }
 
+void epoll_engine::doubt(int fd) noexcept {
+    software_engine::doubt(fd);
+    state_of(fd).trusted = 0;
+}
+
 bool epoll_engine::may_be_ready(table::item& which) noexcept {
     const std::uint32_t direction = direction_of(which.entry);
     if (direction == 0 || must_not_wait(which.entry)) {
@@ -264,7 +269,7 @@ int epoll_engine::watch(table::item& which) noexcept {
     descriptor_state& state = state_of(which.fd);
     const std::uint32_t wanted =
         (which.events & EPOLLIN) != 0 ? which.events | EPOLLRDHUP | EPOLLPRI : which.events;
-    const bool trusts = direction_of(which.entry) != 0;
+    const bool trusts = direction_of(which.entry) != 0 && !is_doubted(which.fd);
     if (!trusts || (state.trusted & wanted) != wanted) {
         // Registering says at once what is ready already.
         const std::uint32_t interest = state.interest | wanted;
@@ -307,9 +312,11 @@ void epoll_engine::tried(const table::item& which, std::int32_t result) noexcept
         break;
     case uapi::op_accept:
     case uapi::op_openat:
+    case uapi::op_openat2:
     case uapi::op_socket:
         if (result >= 0) { // Whatever had this number is gone.
             unwatch(result);
+            trust(result);
         }
         break;
     default:

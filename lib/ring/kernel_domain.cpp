@@ -65,7 +65,7 @@ public:
     }
     int shutdown(int fd, int how) noexcept override { return or_errno(::shutdown(fd, how)); }
     int close(int fd) noexcept override {
-        closes_counted_for(fd).fetch_add(1, std::memory_order_release);
+        count_close(fd);
         return or_errno(::close(fd));
     }
     int getsockname(int fd, void* address, std::uint32_t* size) noexcept override {
@@ -116,6 +116,10 @@ private:
 
 std::uint32_t closes_of(int fd) noexcept {
     return closes_counted_for(fd).load(std::memory_order_acquire);
+}
+
+void count_close(int fd) noexcept {
+    closes_counted_for(fd).fetch_add(1, std::memory_order_release);
 }
 
 domain& kernel_domain() noexcept {

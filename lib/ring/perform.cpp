@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <ctime>
+#include <optional>
 #include <span>
 
 #include <fcntl.h>
@@ -20,6 +21,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -230,7 +232,10 @@ outcome accept(performance& which, bool blocking) noexcept {
     if ((entry.ioprio & ~known) != 0 || entry.file_index != 0) {
         return outcome::done(-EINVAL);
     }
-    if (!blocking && !is_nonblocking(entry.fd)) {
+    std::optional<nonblocking_for_now> for_now;
+    if (!blocking && which.borrowed) {
+        for_now.emplace(entry.fd);
+    } else if (!blocking && !is_nonblocking(entry.fd)) {
         which.unblocked = set_nonblocking(entry.fd, true) == 0;
     }
     const std::int64_t answer = attempt(blocking, [&] {
@@ -419,6 +424,20 @@ std::int64_t open_file(const submission& entry) noexcept {
     ));
 }
 
+// By the bare call: the C library has no openat2.
+std::int64_t open_file_within(const submission& entry) noexcept {
+    if (entry.file_index != 0) {
+        return -EINVAL;
+    }
+    return or_errno(::syscall(
+        SYS_openat2,
+        entry.fd,
+        pointer_to<const char*>(entry.address),
+        pointer_to<const void*>(entry.offset),
+        static_cast<std::size_t>(entry.length)
+    ));
+}
+
 std::int64_t look_at_file(const submission& entry) noexcept {
     return or_errno(::statx(
         entry.fd,
@@ -459,6 +478,8 @@ outcome perform_either(performance& which, bool blocking) noexcept {
         return splice_or_tee(which);
     case uapi::op_openat:
         return outcome::done(open_file(entry));
+    case uapi::op_openat2:
+        return outcome::done(open_file_within(entry));
     case uapi::op_statx:
         return outcome::done(look_at_file(entry));
     case uapi::op_close:
@@ -472,6 +493,14 @@ outcome perform_either(performance& which, bool blocking) noexcept {
         return outcome::done(or_errno(
             ::socket(entry.fd, static_cast<int>(entry.offset), static_cast<int>(entry.length))
         ));
+    case uapi::op_bind:
+        return outcome::done(kernel_domain().bind(
+            entry.fd,
+            pointer_to<const void*>(entry.address),
+            static_cast<std::uint32_t>(entry.offset)
+        ));
+    case uapi::op_listen:
+        return outcome::done(kernel_domain().listen(entry.fd, static_cast<int>(entry.length)));
     default:
         return outcome::done(-EINVAL);
     }
@@ -494,7 +523,8 @@ std::bitset<uapi::opcode_count> performed_opcodes() noexcept {
           uapi::op_sendmsg, uapi::op_recvmsg, uapi::op_accept,   uapi::op_async_cancel,
           uapi::op_connect, uapi::op_openat,  uapi::op_close,    uapi::op_statx,
           uapi::op_read,    uapi::op_write,   uapi::op_send,     uapi::op_recv,
-          uapi::op_splice,  uapi::op_tee,     uapi::op_shutdown, uapi::op_socket}) {
+          uapi::op_splice,  uapi::op_tee,     uapi::op_shutdown, uapi::op_socket,
+          uapi::op_openat2, uapi::op_bind,    uapi::op_listen}) {
         known.set(opcode);
     }
     return known;

@@ -13,6 +13,7 @@ struct performance {
     std::uint32_t moved = 0; ///< Bytes that earlier tries have moved (MSG_WAITALL).
     bool begun = false;      ///< A connect is under way.
     bool unblocked = false;  ///< `perform` has made `entry.fd` O_NONBLOCK, which it was not.
+    bool borrowed = false;   ///< An accept is to leave the mode of `entry.fd` as it was.
 };
 
 /// What one try of a submission came to: it is done, or has to wait for a descriptor.

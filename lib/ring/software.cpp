@@ -37,6 +37,10 @@ constexpr std::int64_t first_retry = 1'000'000;
 constexpr std::int64_t last_retry = 64'000'000;
 
 bool names(const submission& entry, int fd) noexcept {
+    const bool from = entry.opcode == uapi::op_splice || entry.opcode == uapi::op_tee;
+    if (from && entry.file_index == static_cast<std::uint32_t>(fd)) {
+        return true;
+    }
     return entry.fd == fd && entry.opcode != uapi::op_socket && entry.opcode != uapi::op_close &&
            entry.opcode != uapi::op_async_cancel;
 }
@@ -219,7 +223,11 @@ void software_engine::attempt(std::uint32_t index) noexcept {
     if (which.entry.opcode == uapi::op_close) {
         forget(which.entry.fd);
     }
+    which.borrowed = is_doubted(which.entry.fd);
     outcome told = perform(which);
+    if (which.entry.opcode == uapi::op_shutdown) {
+        look_again(which.entry.fd); // A send that waits for room in vain is not told.
+    }
     if (which.unblocked && which.entry.opcode == uapi::op_accept) {
         which.unblocked = false;
         unblocked_.push_back({which.entry.fd, closes_of(which.entry.fd)});
@@ -402,6 +410,18 @@ void software_engine::forget(int fd) noexcept {
     // Nobody may try its number any more: it may soon name something else.
     wake_all(fd, true);
     unwatch(fd);
+    trust(fd);
+}
+
+void software_engine::doubt(int fd) noexcept {
+    if (fd < 0) {
+        return;
+    }
+    const auto index = static_cast<std::size_t>(fd);
+    if (index >= doubted_.size()) {
+        doubted_.resize(std::max(index + 1, doubted_.size() * 2));
+    }
+    doubted_[index] = true;
 }
 
 void software_engine::look_again(int fd) noexcept {

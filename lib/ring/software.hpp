@@ -84,6 +84,7 @@ public:
     void forget(int fd) noexcept final;
     void look_again(int fd) noexcept override;
     void keep_mode(int fd) noexcept final;
+    void doubt(int fd) noexcept override;
     domain& resources() const noexcept final { return kernel_domain(); }
 
 protected:
@@ -106,6 +107,16 @@ protected:
     bool wake_is_coming() const noexcept { return signalled_.load() || wake_untold_; }
     /// To be called when `retry_fd_` was readable.
     void take_retry() noexcept;
+
+    bool is_doubted(int fd) const noexcept {
+        return static_cast<std::size_t>(fd) < doubted_.size() &&
+               doubted_[static_cast<std::size_t>(fd)];
+    }
+    void trust(int fd) noexcept {
+        if (is_doubted(fd)) {
+            doubted_[static_cast<std::size_t>(fd)] = false;
+        }
+    }
 
     std::uint32_t room() const noexcept { return completions.size() - completions.waiting(); }
 
@@ -158,6 +169,7 @@ private:
     table::list resting_;
     std::int64_t retry_interval_ = 0;
     std::vector<unblocked> unblocked_; // Until they are closed.
+    std::vector<bool> doubted_;        // By number.
 
     // true from a wake() until the engine has seen it: more of them in between change nothing.
     std::atomic<bool> signalled_{false};

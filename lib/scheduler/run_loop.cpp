@@ -48,6 +48,11 @@ bool means_canceled(std::int32_t result) noexcept {
     return result == -ECANCELED || result == -EINTR || (result <= -512 && result >= -530);
 }
 
+bool names(const submission& entry, int fd) noexcept {
+    const bool from = entry.opcode == uapi::op_splice || entry.opcode == uapi::op_tee;
+    return entry.fd == fd || (from && entry.file_index == static_cast<std::uint32_t>(fd));
+}
+
 } // namespace
 
 // Says which loop runs on this thread for as long as it does.
@@ -403,7 +408,7 @@ submission& run_loop::prepare_crowded(operation& which) noexcept {
 void run_loop::flush_before_close(int fd) noexcept {
     const submission_queue& queue = engine_->submissions;
     for (std::uint32_t position = 0; position < queue.queued(); ++position) {
-        if (queue.at(position).fd == fd) {
+        if (names(queue.at(position), fd)) {
             while (engine_->submissions.queued() != 0) {
                 enter(0, never);
                 reap();

@@ -22,6 +22,7 @@ namespace gyre::inline v0::detail {
 /// once;
 /// - `again(result)`: whether the operation has to be submitted again to go on;
 /// - `reclaim(result)`: gives back what a success that nobody takes has brought;
+/// - `never_refused`: it runs in a canceled scope too, and is never canceled;
 /// - `in_flight()`: where the id of the operation is noted while it runs; two at one place at the
 /// same
 ///   time are a broken precondition.
@@ -59,10 +60,12 @@ public:
     bool start(const task_context& context, waiter& told) noexcept {
         told_ = &told;
         loop_ = context.owner;
-        if (context.stop->canceled()) [[unlikely]] {
-            result_ = -ECANCELED;
-            state_ = operation_state::done;
-            return true;
+        if constexpr (!is_never_refused) {
+            if (context.stop->canceled()) [[unlikely]] {
+                result_ = -ECANCELED;
+                state_ = operation_state::done;
+                return true;
+            }
         }
         if constexpr (requires { description_.begin(*loop_, result_); }) {
             std::int32_t outcome = 0;
@@ -91,6 +94,8 @@ public:
     }
 
 private:
+    static constexpr bool is_never_refused = requires { Description::never_refused; };
+
     void submit(std::uint16_t poll_first = 0) noexcept {
         submission& entry = loop_->prepare(*this);
         description_.prepare(entry);
@@ -105,7 +110,7 @@ private:
     }
 
     static pending* request(pending& self, stop_level level) noexcept {
-        if (level == stop_level::cancel) {
+        if (level == stop_level::cancel && !is_never_refused) {
             auto& canceled = static_cast<operation_awaiter&>(self);
             canceled.loop_->cancel(canceled);
         }

@@ -74,4 +74,7 @@ domain& kernel_domain() noexcept;
 /// thread: who remembers something of a number sees by this whether it is still the same open file.
 std::uint32_t closes_of(int fd) noexcept;
 
+/// Makes that change: for a close of the number that is left to the kernel's ring.
+void count_close(int fd) noexcept;
+
 } // namespace gyre::inline v0::detail

@@ -87,6 +87,11 @@ public:
     /// of its number does not hold any more.
     virtual void forget(int fd) noexcept { static_cast<void>(fd); }
 
+    /// Operations on this number come from an owner who may close it and open it again without a
+    /// word. Until it is forgotten, nothing that was learnt of it may decide about the next one, and
+    /// its mode is not the engine's to change for longer than a call takes.
+    virtual void doubt(int fd) noexcept { static_cast<void>(fd); }
+
     /// What waits for the descriptor may have an outcome now that no readiness tells of.
     virtual void look_again(int fd) noexcept { static_cast<void>(fd); }
 

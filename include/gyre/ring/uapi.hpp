@@ -24,10 +24,16 @@ inline constexpr std::uint8_t op_read = 22;         // 5.6
 inline constexpr std::uint8_t op_write = 23;        // 5.6
 inline constexpr std::uint8_t op_send = 26;         // 5.6
 inline constexpr std::uint8_t op_recv = 27;         // 5.6
+inline constexpr std::uint8_t op_openat2 = 28;      // 5.6
 inline constexpr std::uint8_t op_splice = 30;       // 5.7
 inline constexpr std::uint8_t op_tee = 33;          // 5.8
 inline constexpr std::uint8_t op_shutdown = 34;     // 5.11
+inline constexpr std::uint8_t op_msg_ring = 40;     // 5.18
 inline constexpr std::uint8_t op_socket = 45;       // 5.19
+inline constexpr std::uint8_t op_futex_wait = 51;   // 6.7
+inline constexpr std::uint8_t op_futex_wake = 52;   // 6.7
+inline constexpr std::uint8_t op_bind = 56;         // 6.11
+inline constexpr std::uint8_t op_listen = 57;       // 6.11
 inline constexpr unsigned opcode_count = 64;        // 6.18 has 0 to 62
 
 // io_uring_params.flags.

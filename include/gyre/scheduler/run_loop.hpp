@@ -121,6 +121,8 @@ public:
 
     /// Hands over what is queued if any of it names `fd`: before that number may be reused.
     void flush_before_close(int fd) noexcept;
+    /// To be called before an operation on a number that its owner may close without a word.
+    void doubt(int fd) noexcept { engine_->doubt(fd); }
     /// To be called when `fd` was changed in a way that no readiness tells of.
     void look_again(int fd) noexcept;
     /// To be called when the owner of `fd` chooses whether it is O_NONBLOCK.
