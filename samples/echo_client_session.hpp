@@ -4,7 +4,7 @@
 #include <gyre/error.hpp>
 #include <gyre/net/send_all.hpp>
 #include <gyre/net/stream.hpp>
-#include <gyre/operation/op.hpp>
+#include <gyre/op/descriptor.hpp>
 #include <gyre/result.hpp>
 #include <gyre/task/or_return.hpp>
 #include <gyre/task/scope.hpp>

@@ -7,7 +7,7 @@
 #include "differential/watchdog.hpp"
 
 #include <gyre/gyre.hpp>
-#include <gyre/operation/op.hpp>
+#include <gyre/op/descriptor.hpp>
 #include <gyre/ring/engine.hpp>
 #include <gyre/scheduler/counters.hpp>
 

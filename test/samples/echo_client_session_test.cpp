@@ -1,6 +1,6 @@
 #include "samples/echo_client_session.hpp"
 
-#include <gyre/operation/op.hpp>
+#include <gyre/op/descriptor.hpp>
 
 #include "samples/echo_session.hpp"
 #include "support/test.hpp"
