@@ -4,7 +4,12 @@
 
 // IWYU pragma: begin_exports
 #include <gyre/error.hpp>
+#include <gyre/io/buffered_reader.hpp>
+#include <gyre/io/buffered_writer.hpp>
+#include <gyre/io/byte_stream.hpp>
 #include <gyre/io/connect_to.hpp>
+#include <gyre/io/copy.hpp>
+#include <gyre/io/send_file.hpp>
 #include <gyre/io/serve.hpp>
 #include <gyre/io/signals.hpp>
 #include <gyre/log.hpp>
@@ -24,6 +29,7 @@
 #include <gyre/result.hpp>
 #include <gyre/scheduler/clock.hpp>
 #include <gyre/scheduler/scheduler.hpp>
+#include <gyre/task/now_or_later.hpp>
 #include <gyre/task/or_return.hpp>
 #include <gyre/task/or_throw.hpp>
 #include <gyre/task/run.hpp>
