@@ -23,8 +23,14 @@ static_assert(offsetof(message_header, control) == offsetof(msghdr, msg_control)
 static_assert(offsetof(message_header, control_size) == offsetof(msghdr, msg_controllen));
 static_assert(offsetof(message_header, flags) == offsetof(msghdr, msg_flags));
 
+static_assert(sizeof(counted_message) == sizeof(mmsghdr));
+static_assert(offsetof(counted_message, header) == offsetof(mmsghdr, msg_hdr));
+static_assert(offsetof(counted_message, size) == offsetof(mmsghdr, msg_len));
+
+static_assert(message_truncate == MSG_TRUNC);
 static_assert(message_dontwait == MSG_DONTWAIT);
 static_assert(message_waitall == MSG_WAITALL);
 static_assert(message_nosignal == MSG_NOSIGNAL);
+static_assert(message_close_on_exec == MSG_CMSG_CLOEXEC);
 
 } // namespace gyre::inline v0::detail

@@ -21,6 +21,7 @@ constexpr std::array<std::string_view, feature_count> names = {
     "message_wake",
     "no_iowait",
     "poll_first",
+    "send_address",
 };
 
 } // namespace

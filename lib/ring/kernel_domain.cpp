@@ -50,6 +50,9 @@ public:
         return detail::bind_file(fd, address, size, wish, made);
     }
     int remove_file(const made_file& which) noexcept override { return detail::remove_file(which); }
+    int connect(int fd, const void* address, std::uint32_t size) noexcept override {
+        return or_errno(::connect(fd, static_cast<const sockaddr*>(address), size));
+    }
     int listen(int fd, int backlog) noexcept override { return or_errno(::listen(fd, backlog)); }
     int backlog_limit() noexcept override {
         const int file = ::open("/proc/sys/net/core/somaxconn", O_RDONLY | O_CLOEXEC);
@@ -103,6 +106,26 @@ public:
     }
     void handed_over(int fd) noexcept override {
         closes_counted_for(fd).fetch_add(1, std::memory_order_release);
+    }
+    int receive_messages_now(
+        int fd, counted_message* messages, unsigned count, int flags
+    ) noexcept override {
+        auto* const headers = reinterpret_cast<mmsghdr*>(messages);
+        int received = -1;
+        do {
+            received = ::recvmmsg(fd, headers, count, flags | MSG_DONTWAIT, nullptr);
+        } while (received < 0 && errno == EINTR);
+        return or_errno(received);
+    }
+    int send_messages_now(
+        int fd, counted_message* messages, unsigned count, int flags
+    ) noexcept override {
+        auto* const headers = reinterpret_cast<mmsghdr*>(messages);
+        int sent = -1;
+        do {
+            sent = ::sendmmsg(fd, headers, count, flags | MSG_DONTWAIT | MSG_NOSIGNAL);
+        } while (sent < 0 && errno == EINTR);
+        return or_errno(sent);
     }
 
 private:

@@ -54,6 +54,7 @@ static_assert(uapi::op_accept == IORING_OP_ACCEPT && uapi::op_connect == IORING_
 static_assert(uapi::op_send == IORING_OP_SEND && uapi::op_recv == IORING_OP_RECV);
 static_assert(uapi::op_sendmsg == IORING_OP_SENDMSG && uapi::op_recvmsg == IORING_OP_RECVMSG);
 static_assert(uapi::op_poll_add == IORING_OP_POLL_ADD && uapi::op_nop == IORING_OP_NOP);
+static_assert(uapi::op_timeout == IORING_OP_TIMEOUT);
 static_assert(uapi::op_read == IORING_OP_READ && uapi::op_write == IORING_OP_WRITE);
 static_assert(uapi::op_readv == IORING_OP_READV && uapi::op_writev == IORING_OP_WRITEV);
 static_assert(uapi::op_openat == IORING_OP_OPENAT && uapi::op_close == IORING_OP_CLOSE);
@@ -179,6 +180,10 @@ uring_engine::uring_engine(const engine_options& options, std::string reason) {
         require_opcodes();
         if (allowed(feature::poll_first) && report_.opcodes[IORING_OP_SOCKET]) {
             report_.features.insert(feature::poll_first);
+        }
+        // Of the same kernel, and with a bit of its own.
+        if (allowed(feature::send_address) && report_.opcodes[uapi::op_sendmsg_zc]) {
+            report_.features.insert(feature::send_address);
         }
 
         if (allowed(feature::message_wake)) {

@@ -54,10 +54,18 @@ struct message_header {
     int flags = 0;
 };
 
+/// The system's `struct mmsghdr`; asserted in the same place.
+struct counted_message {
+    message_header header;
+    std::uint32_t size = 0; ///< Bytes that were received or sent.
+};
+
 // The system's MSG_ values that inline code needs; asserted in the same place.
+inline constexpr int message_truncate = 0x20;
 inline constexpr int message_dontwait = 0x40;
 inline constexpr int message_waitall = 0x100;
 inline constexpr int message_nosignal = 0x4000;
+inline constexpr int message_close_on_exec = 0x40000000;
 
 /// The kernel counts the bytes of one call in an int.
 inline std::uint32_t clamp_length(std::size_t size) noexcept {

@@ -19,6 +19,7 @@ struct made_file {
     std::uint64_t inode = 0;
     int process = 0; ///< Whose it is to remove.
 };
+struct counted_message;
 
 /// Where a descriptor lives, and the calls on it that never wait. Each descriptor of gyre refers to
 /// the domain that made it, so these calls work inside and outside a scheduler and in destructors.
@@ -35,6 +36,8 @@ public:
     ) noexcept = 0;
     /// Removes the file if its path still names it. To be called while its socket is open.
     virtual int remove_file(const made_file& which) noexcept = 0;
+    /// Of a socket for datagrams, which never waits; the address may be one of AF_UNSPEC.
+    virtual int connect(int fd, const void* address, std::uint32_t size) noexcept = 0;
     virtual int listen(int fd, int backlog) noexcept = 0;
     /// The largest backlog that `listen` grants: net.core.somaxconn.
     virtual int backlog_limit() noexcept = 0;
@@ -62,6 +65,12 @@ public:
     /// The number comes from, or goes to, somebody who opens and closes without a word: whatever
     /// was known of it does not hold any more.
     virtual void handed_over(int fd) noexcept = 0;
+    /// recvmmsg(2) and sendmmsg(2) with MSG_DONTWAIT added, the latter with MSG_NOSIGNAL: how many
+    /// messages were received or sent, or -EAGAIN when that is none.
+    virtual int
+    receive_messages_now(int fd, counted_message* messages, unsigned count, int flags) noexcept = 0;
+    virtual int
+    send_messages_now(int fd, counted_message* messages, unsigned count, int flags) noexcept = 0;
 
 protected:
     ~domain() = default;

@@ -18,8 +18,9 @@ enum class feature : std::uint8_t {
     message_wake,    ///< 6.13. Another thread wakes the ring without a descriptor.
     no_iowait,       ///< 6.15. An idle wait does not count as waiting for a disk.
     poll_first,      ///< 5.19. A receive known to find nothing waits without trying.
+    send_address,    ///< 6.1. A send names its receiver without a message header.
 };
-inline constexpr unsigned feature_count = 9;
+inline constexpr unsigned feature_count = 10;
 
 /// The name by which `GYRE_DISABLE` and reports call a feature, e.g. "defer_taskrun".
 std::string_view feature_name(feature which) noexcept;
