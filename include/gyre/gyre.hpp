@@ -16,7 +16,9 @@
 #include <gyre/net/activation.hpp>
 #include <gyre/net/ancillary.hpp>
 #include <gyre/net/credentials.hpp>
+#include <gyre/net/datagram.hpp>
 #include <gyre/net/endpoint.hpp>
+#include <gyre/net/ip_option.hpp>
 #include <gyre/net/listener.hpp>
 #include <gyre/net/option.hpp>
 #include <gyre/net/owned_descriptor.hpp>

@@ -1,0 +1,345 @@
+#include <gyre/net/datagram.hpp>
+
+#include <gyre/error.hpp>
+#include <gyre/net/ancillary.hpp>
+#include <gyre/net/descriptor.hpp>
+#include <gyre/net/endpoint.hpp>
+#include <gyre/net/ip_option.hpp>
+#include <gyre/net/message.hpp>
+#include <gyre/net/option.hpp>
+#include <gyre/operation/buffer.hpp>
+#include <gyre/result.hpp>
+#include <gyre/ring/domain.hpp>
+#include <gyre/scheduler/run_loop.hpp>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <system_error>
+#include <utility>
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+namespace gyre::inline v0 {
+
+namespace {
+
+// What a caller can do about the errno of socket or bind.
+const char* bind_help(int error, const endpoint& at) noexcept {
+    const bool is_unix = at.family() == address_family::unix_domain;
+    switch (error) {
+    case EACCES:
+        return is_unix ? "the directory must be writable for this user"
+                       : "ports below 1024 need CAP_NET_BIND_SERVICE";
+    case EADDRINUSE:
+        return is_unix ? "the name is taken; a dead server's file has to be removed first"
+                       : "another socket is bound there; choose another port, or share it with "
+                         "reuse_port";
+    case EADDRNOTAVAIL:
+        return "no interface of this machine has that address";
+    case EMFILE:
+        return "the process is at its descriptor limit (RLIMIT_NOFILE); raise it with ulimit -n";
+    case EAFNOSUPPORT:
+        return "this machine does not have that address family";
+    default:
+        return "";
+    }
+}
+
+result<void> to_result(int answer) noexcept {
+    return answer < 0 ? result<void>(errno_code(-answer)) : result<void>();
+}
+
+int raw_family(address_family family) noexcept {
+    switch (family) {
+    case address_family::ipv4:
+        return AF_INET;
+    case address_family::ipv6:
+        return AF_INET6;
+    case address_family::unix_domain:
+        return AF_UNIX;
+    default:
+        return AF_UNSPEC;
+    }
+}
+
+} // namespace
+
+// Making one.
+
+result<datagram>
+datagram::try_unbound(address_family family, const datagram_options& options) noexcept {
+    if (family == address_family::unspecified) {
+        return errno_code(EINVAL);
+    }
+    detail::domain& home = detail::current_domain();
+    const int fd = home.socket(raw_family(family), SOCK_DGRAM, 0);
+    if (fd < 0) {
+        return errno_code(-fd);
+    }
+    datagram made(fd, home, family == address_family::unix_domain);
+    const result<void> done = made.configure(family, options);
+    if (!done) {
+        return done.error();
+    }
+    return made;
+}
+
+result<void> datagram::configure(address_family family, const datagram_options& options) noexcept {
+    result<void> done;
+    if (family == address_family::unix_domain) {
+        return done;
+    }
+    if (options.reuse_address) {
+        done = set_option(gyre::reuse_address(true));
+    }
+    if (done && options.reuse_port) {
+        done = set_option(gyre::reuse_port(true));
+    }
+    if (done && options.v6_only.has_value() && family == address_family::ipv6) {
+        done = set_option(gyre::v6_only(*options.v6_only));
+    }
+    if (done && options.broadcast) {
+        done = set_option(gyre::broadcast(true));
+    }
+    return done;
+}
+
+datagram datagram::unbound(address_family family, const datagram_options& options) {
+    result<datagram> made = try_unbound(family, options);
+    if (!made) {
+        const std::error_code error = made.error();
+        throw_error(error, "datagram::unbound", bind_help(error.value(), endpoint()));
+    }
+    return *std::move(made);
+}
+
+result<datagram> datagram::try_bind(const endpoint& at, const datagram_options& options) noexcept {
+    result<datagram> made = try_unbound(at.family(), options);
+    if (made) {
+        const auto size = static_cast<std::uint32_t>(at.size());
+        const int answer = made->domain_->bind(made->socket_.fd, at.data(), size);
+        if (answer < 0) {
+            return errno_code(-answer);
+        }
+    }
+    return made;
+}
+
+datagram datagram::bind(const endpoint& at, const datagram_options& options) {
+    result<datagram> made = try_bind(at, options);
+    if (!made) {
+        const std::error_code error = made.error();
+        throw_error(error, "datagram::bind " + at.to_string(), bind_help(error.value(), at));
+    }
+    return *std::move(made);
+}
+
+datagram_pair datagram::pair() {
+    detail::domain& home = detail::current_domain();
+    int fds[2];
+    const int answer = home.socketpair(AF_UNIX, SOCK_DGRAM, 0, fds);
+    if (answer < 0) {
+        throw_error(errno_code(-answer), "datagram::pair");
+    }
+    return datagram_pair(datagram(fds[0], home, true), datagram(fds[1], home, true));
+}
+
+datagram datagram::adopt(int fd) noexcept {
+    detail::domain& home = detail::kernel_domain();
+    int family = AF_UNSPEC;
+    std::uint32_t size = sizeof family;
+    home.getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &size);
+    return datagram(fd, home, family == AF_UNIX);
+}
+
+// Connecting.
+
+result<void> datagram::connect_to(const void* address, std::uint32_t size) noexcept {
+    if (socket_.fd < 0) {
+        return errno_code(EBADF);
+    }
+    const int answer = domain_->connect(socket_.fd, address, size);
+    if (detail::run_loop* loop = detail::run_loop::current()) {
+        // A send that waits for room at the former peer has another one now.
+        loop->look_again(socket_.fd);
+    }
+    return to_result(answer);
+}
+
+result<void> datagram::connect(const endpoint& peer) noexcept {
+    if (peer.family() == address_family::unspecified) {
+        return errno_code(EINVAL);
+    }
+    return connect_to(peer.data(), static_cast<std::uint32_t>(peer.size()));
+}
+
+result<void> datagram::disconnect() noexcept {
+    const result<endpoint> before = local_endpoint();
+    if (!before) {
+        return before.error();
+    }
+    sockaddr nobody = {};
+    nobody.sa_family = AF_UNSPEC;
+    result<void> done = connect_to(&nobody, sizeof nobody);
+    if (done && before->port() != 0) {
+        const result<endpoint> after = local_endpoint();
+        if (after && after->port() == 0) { // It was chosen by the kernel, which has released it.
+            const endpoint again = after->with_port(before->port());
+            const auto size = static_cast<std::uint32_t>(again.size());
+            done = to_result(domain_->bind(socket_.fd, again.data(), size));
+        }
+    }
+    return done;
+}
+
+result<endpoint> datagram::peer_endpoint() const noexcept {
+    if (socket_.fd < 0) {
+        return errno_code(EBADF);
+    }
+    endpoint address;
+    auto size = static_cast<std::uint32_t>(endpoint::capacity());
+    const int answer = domain_->getpeername(socket_.fd, address.data(), &size);
+    if (answer < 0) {
+        return errno_code(-answer);
+    }
+    address.resize(size);
+    return address;
+}
+
+// Calls that do not wait.
+
+result<message_size> datagram::receive_now(
+    std::span<std::byte> buffer, endpoint* sender, any_control_buffer* control, int flags
+) noexcept {
+    if (socket_.fd < 0) {
+        return errno_code(EBADF);
+    }
+    mutable_buffer piece(buffer.first(detail::clamp_length(buffer.size())));
+    detail::counted_message message;
+    message.header.buffers = &piece;
+    message.header.buffer_count = 1;
+    if (sender != nullptr) {
+        message.header.name = sender->data();
+        message.header.name_size = static_cast<std::uint32_t>(endpoint::capacity());
+    }
+    if (control != nullptr) {
+        control->clear();
+        control->offer(message.header);
+    }
+    const int answer =
+        domain_->receive_messages_now(socket_.fd, &message, 1, flags | detail::message_truncate);
+    if (answer < 0) {
+        return errno_code(-answer);
+    }
+    if (sender != nullptr) {
+        sender->resize(message.header.name_size);
+    }
+    if (control != nullptr) {
+        control->accept(*domain_, message.header.control_size, message.header.flags);
+    }
+    return message_size(std::min<std::size_t>(message.size, piece.size), message.size);
+}
+
+result<message_size>
+datagram::try_recvfrom(std::span<std::byte> buffer, endpoint& sender, int flags) noexcept {
+    return receive_now(buffer, &sender, nullptr, flags);
+}
+
+result<message_size> datagram::try_recv(std::span<std::byte> buffer, int flags) noexcept {
+    return receive_now(buffer, nullptr, nullptr, flags);
+}
+
+result<message_size> datagram::try_recvmsg(
+    std::span<std::byte> buffer, endpoint& sender, any_control_buffer& control, int flags
+) noexcept {
+    return receive_now(buffer, &sender, &control, flags);
+}
+
+result<std::size_t> datagram::send_now(
+    std::span<const std::byte> buffer,
+    const endpoint* to,
+    const any_control_message* control,
+    int flags
+) noexcept {
+    if (socket_.fd < 0) {
+        return errno_code(EBADF);
+    }
+    const_buffer piece(buffer.first(detail::clamp_length(buffer.size())));
+    detail::counted_message message;
+    message.header.buffers = &piece;
+    message.header.buffer_count = 1;
+    if (to != nullptr) {
+        message.header.name = const_cast<void*>(to->data());
+        message.header.name_size = static_cast<std::uint32_t>(to->size());
+    }
+    if (control != nullptr && control->size() != 0) {
+        message.header.control = const_cast<std::byte*>(control->data());
+        message.header.control_size = control->size();
+    }
+    const int answer = domain_->send_messages_now(socket_.fd, &message, 1, flags);
+    if (answer < 0) {
+        return errno_code(-answer);
+    }
+    return static_cast<std::size_t>(message.size);
+}
+
+result<std::size_t>
+datagram::try_sendto(std::span<const std::byte> buffer, const endpoint& to, int flags) noexcept {
+    return send_now(buffer, &to, nullptr, flags);
+}
+
+result<std::size_t> datagram::try_send(std::span<const std::byte> buffer, int flags) noexcept {
+    return send_now(buffer, nullptr, nullptr, flags);
+}
+
+result<std::size_t> datagram::try_sendmsg(
+    std::span<const std::byte> buffer,
+    const endpoint& to,
+    const any_control_message& control,
+    int flags
+) noexcept {
+    return send_now(buffer, named(to), &control, flags);
+}
+
+// Groups.
+
+result<void> datagram::change_membership(const membership& which, bool joins) noexcept {
+    const bool is_ipv6 = which.group.family() == address_family::ipv6;
+    if (!is_ipv6 && which.group.family() != address_family::ipv4) {
+        return errno_code(EINVAL);
+    }
+    const int level = is_ipv6 ? IPPROTO_IPV6 : IPPROTO_IP;
+    const std::uint32_t interface_index =
+        which.interface_index != 0 ? which.interface_index : which.group.scope_id();
+    if (which.source.family() == address_family::unspecified) {
+        group_req wish = {};
+        wish.gr_interface = interface_index;
+        std::memcpy(&wish.gr_group, which.group.data(), which.group.size());
+        const int name = joins ? MCAST_JOIN_GROUP : MCAST_LEAVE_GROUP;
+        return set_raw_option(level, name, &wish, sizeof wish);
+    }
+    if (which.source.family() != which.group.family()) {
+        return errno_code(EINVAL);
+    }
+    group_source_req wish = {};
+    wish.gsr_interface = interface_index;
+    std::memcpy(&wish.gsr_group, which.group.data(), which.group.size());
+    std::memcpy(&wish.gsr_source, which.source.data(), which.source.size());
+    const int name = joins ? MCAST_JOIN_SOURCE_GROUP : MCAST_LEAVE_SOURCE_GROUP;
+    return set_raw_option(level, name, &wish, sizeof wish);
+}
+
+result<void> datagram::join(const membership& which) noexcept {
+    return change_membership(which, true);
+}
+
+result<void> datagram::leave(const membership& which) noexcept {
+    return change_membership(which, false);
+}
+
+} // namespace gyre::inline v0
