@@ -260,6 +260,46 @@ result<message_size> datagram::try_recvmsg(
     return receive_now(buffer, &sender, &control, flags);
 }
 
+result<failed_message> datagram::try_recv_error(std::span<std::byte> buffer) noexcept {
+    failed_message failed;
+    control_buffer<512> control; // Whatever else was switched on comes as well.
+    const result<message_size> size = receive_now(buffer, &failed.to, &control, MSG_ERRQUEUE);
+    if (!size) {
+        return size.error();
+    }
+    if (const auto why = control.error()) {
+        failed.why = *why;
+    }
+    failed.size = *size;
+    return failed;
+}
+
+result<void> datagram::receive_details(const message_details& which) noexcept {
+    int family = AF_UNSPEC;
+    result<void> done = raw_option(SOL_SOCKET, SO_DOMAIN, &family, sizeof family);
+    const bool is_ipv6 = family == AF_INET6;
+    const auto set = [&](bool wanted, const auto& wish) {
+        if (done && wanted) {
+            done = set_option(wish);
+        }
+    };
+    if (is_ipv6) {
+        set(which.packet, v6_receive_packet(true));
+        set(which.hop_limit, v6_receive_hop_limit(true));
+        set(which.traffic_class, v6_receive_traffic_class(true));
+        set(which.errors, v6_receive_errors(true));
+    }
+    // An IPv6 socket may talk IPv4 too. It tells the packet's addresses as its own kind.
+    set(which.packet && !is_ipv6, v4_receive_packet(true));
+    set(which.hop_limit, v4_receive_time_to_live(true));
+    set(which.traffic_class, v4_receive_type_of_service(true));
+    set(which.errors, v4_receive_errors(true));
+    set(which.timestamp, receive_timestamps(true));
+    set(which.dropped, receive_dropped(true));
+    set(which.segments, udp_receive_segments(true));
+    return done;
+}
+
 result<std::size_t> datagram::send_now(
     std::span<const std::byte> buffer,
     const endpoint* to,

@@ -70,10 +70,8 @@ void message_send::prepare_message(submission& entry) noexcept {
         piece_ = const_buffer({piece_.data, clamp_length(piece_.size)});
         message_.buffers = &piece_; // The description has come to rest.
     }
-    if (to_ != nullptr) {
-        message_.name = const_cast<void*>(to_->data());
-        message_.name_size = static_cast<std::uint32_t>(to_->size());
-    }
+    message_.name = to_ != nullptr ? const_cast<void*>(to_->data()) : nullptr;
+    message_.name_size = to_ != nullptr ? static_cast<std::uint32_t>(to_->size()) : 0;
     if (control_ != nullptr && control_->size() != 0) {
         message_.control = const_cast<std::byte*>(control_->data());
         message_.control_size = control_->size();

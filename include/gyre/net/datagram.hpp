@@ -1,6 +1,8 @@
 #pragma once
 
+#include <gyre/detail/assert.hpp>
 #include <gyre/net/ancillary.hpp>
+#include <gyre/net/batch.hpp>
 #include <gyre/net/descriptor.hpp>
 #include <gyre/net/message.hpp>
 #include <gyre/net/recvfrom.hpp>
@@ -19,6 +21,26 @@
 namespace gyre::inline v0 {
 
 struct datagram_pair;
+
+/// What `datagram::receive_details` switches on: which ancillary data messages bring. Each needs
+/// room in the `control_buffer`.
+struct message_details {
+    bool packet = false;        ///< IP_PKTINFO, IPV6_RECVPKTINFO.
+    bool hop_limit = false;     ///< IP_RECVTTL, IPV6_RECVHOPLIMIT.
+    bool traffic_class = false; ///< IP_RECVTOS, IPV6_RECVTCLASS.
+    bool timestamp = false;     ///< SO_TIMESTAMPNS.
+    bool dropped = false;       ///< SO_RXQ_OVFL.
+    bool segments = false;      ///< UDP_GRO: a message may be several datagrams.
+    bool errors = false;        ///< IP_RECVERR, IPV6_RECVERR: see `try_recv_error`.
+};
+static_assert(std::is_trivially_destructible_v<message_details>);
+
+/// A message that could not be sent: what `datagram::try_recv_error` yields.
+struct failed_message {
+    queued_error why;
+    endpoint to;       ///< Where it was to go; unspecified where that is not known.
+    message_size size; ///< What is left of its bytes.
+};
 
 /// How `datagram::bind` and `datagram::unbound` make a socket.
 struct datagram_options {
@@ -183,6 +205,41 @@ public:
         std::span<std::byte> buffer, endpoint& sender, any_control_buffer& control, int flags = 0
     ) noexcept;
 
+    /// Receives several messages: all that are there, as far as `messages` goes. Suspends until
+    /// there is one. Where messages come faster than they are worked on, this takes one kernel
+    /// entry for many.
+    ///
+    /// \param messages  room for each of them; not empty. Buffers, sizes and senders are filled from
+    ///                  the first one on.
+    /// \return          how many were received. An error that came after some is told with them, and
+    ///                  told once.
+    ///
+    /// \par Errors        As for `recvfrom`.
+    /// \par Cancellation  As for `recvfrom`.
+    /// \par Lifetime      `*this`, `messages` and their buffers outlive the suspension.
+    /// \par Kernel        recvmmsg(2) for what is there, without waiting; 5.3 IORING_OP_RECVMSG to
+    ///                    wait for the first.
+    recv_batch_operation recv_batch(std::span<incoming_message> messages, int flags = 0) noexcept {
+        GYRE_ASSERT(!messages.empty(), "recv_batch needs room for at least one message");
+        return recv_batch_operation(socket_, domain_, messages, flags);
+    }
+
+    /// Takes the next entry of the error queue, which `message_details::errors` switches on: a
+    /// message that was not delivered, and why. A receive or send that fails says that there may be
+    /// one. To wait for one, call `recvmsg` with MSG_ERRQUEUE, and look at `control.error()`.
+    ///
+    /// \param buffer  what is left of the message's bytes goes here; may be empty.
+    ///
+    /// \par Errors  `EAGAIN` the queue is empty.
+    /// \par Kernel  recvmsg(2) with MSG_ERRQUEUE; ip(7).
+    result<failed_message> try_recv_error(std::span<std::byte> buffer = {}) noexcept;
+
+    /// Has messages bring these details beside their bytes, whichever family the socket is of; see
+    /// `recvmsg`. What is not asked for stays as it is.
+    ///
+    /// \par Errors  `ENOPROTOOPT`, `EOPNOTSUPP` this kind of socket has no such detail.
+    result<void> receive_details(const message_details& which) noexcept;
+
     /// Sends a message.
     ///
     /// Suspends while there is no room for it: in this socket, or in the queue of a Unix receiver.
@@ -252,6 +309,22 @@ public:
         int flags = 0
     ) noexcept {
         return sendmsg_operation(socket_, is_unix_, buffers, named(to), &control, flags);
+    }
+
+    /// Sends several messages, one after the other. Those that there is room for take one kernel
+    /// entry for many; for the others it waits as `sendto` does.
+    ///
+    /// \param messages  bytes and receiver of each of them.
+    /// \return          how many were sent, and the error of the first that could not be. What
+    ///                  follows that one was not tried.
+    ///
+    /// \par Errors        As for `sendto`.
+    /// \par Cancellation  `count()` tells how many were sent before `ECANCELED`.
+    /// \par Lifetime      `*this`, `messages`, their bytes and receivers outlive the suspension.
+    /// \par Kernel        sendmmsg(2), without waiting; as for `sendto` for what has to wait.
+    send_batch_operation
+    send_batch(std::span<const outgoing_message> messages, int flags = 0) noexcept {
+        return send_batch_operation(socket_, domain_, is_unix_, messages, flags);
     }
 
     /// Sends a message if there is room for it, without waiting and without a scheduler.

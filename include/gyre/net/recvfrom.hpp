@@ -148,6 +148,10 @@ protected:
     }
     operation_id* in_flight() const noexcept { return &socket_->receiving; }
 
+    int fd() const noexcept { return socket_->fd; }
+    int flags() const noexcept { return flags_; }
+    domain& home() const noexcept { return *home_; }
+
 private:
     bool is_single() const noexcept {
         return message_.buffers == nullptr || message_.buffers == &piece_;

@@ -59,7 +59,8 @@ public:
     }
 
     /// The next message is another one: what was learned of this one's receiver is forgotten.
-    void renew() noexcept {
+    void renew(bool is_connected) noexcept {
+        is_connected_ = is_connected;
         phase_ = phase::sending;
         polled_ = false;
         retries_ = false;
@@ -152,6 +153,15 @@ protected:
     bool again(std::int32_t result) noexcept { return wait_.again(result); }
     static result_type take(std::int32_t result) noexcept { return size_or_error(result); }
     operation_id* in_flight() const noexcept { return &socket_->sending; }
+
+    int fd() const noexcept { return socket_->fd; }
+    int flags() const noexcept { return flags_; }
+    /// Makes it the send of another message.
+    void reassign(std::span<const std::byte> buffer, const endpoint* to) noexcept {
+        piece_ = const_buffer(buffer);
+        to_ = to;
+        wait_.renew(to == nullptr);
+    }
 
 private:
     void prepare_message(submission& entry) noexcept;
