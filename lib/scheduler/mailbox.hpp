@@ -29,9 +29,10 @@ public:
     /// How many there are that may post or wake: the loop and the handles.
     const std::atomic<std::uint32_t>& references() const noexcept { return references_; }
 
-    /// From any thread. False if the loop has ended.
+    /// From any thread. False if the loop has ended: then all that it did has happened before, so
+    /// the poster may free what the loop knew of.
     bool post(posted& node) noexcept {
-        posted* head = head_.load(std::memory_order_relaxed);
+        posted* head = head_.load(std::memory_order_acquire);
         do {
             if (head == closed()) {
                 return false;
