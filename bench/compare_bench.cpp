@@ -16,6 +16,7 @@
 #include "support/options.hpp"
 #include "support/process.hpp"
 #include "support/programs.hpp"
+#include "support/section.hpp"
 
 #include <ctime>
 #include <sched.h>
@@ -576,6 +577,13 @@ void write(const std::string& path, const std::string& text) {
     }
 }
 
+// What bench/ipc has added to the page stays where it was, at the end.
+std::string section_of_others(const std::string& path) {
+    const std::string kept =
+        ::access(path.c_str(), R_OK) == 0 ? bench::section_of(contents_of(path), "ipc") : "";
+    return kept.empty() ? kept : "\n" + kept;
+}
+
 void write_plots(const results& found, const std::string& prefix) {
     for (const bench::compare::plot& each : bench::compare::plots(found)) {
         write(prefix + "-" + each.name + ".svg", each.svg);
@@ -637,7 +645,8 @@ int compare(settings chosen) {
     if (!chosen.report.empty()) {
         std::string stem = without_extension(chosen.report);
         write_plots(found, stem);
-        write(chosen.report, bench::compare::report(found, stem.substr(stem.rfind('/') + 1)));
+        const std::string page = bench::compare::report(found, stem.substr(stem.rfind('/') + 1));
+        write(chosen.report, page + section_of_others(chosen.report));
     }
     return all_echoed(found) ? 0 : 1;
 }

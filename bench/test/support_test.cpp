@@ -5,8 +5,13 @@
 #include "compare/report.hpp"
 #include "compare/results.hpp"
 #include "compare/table.hpp"
+#include "ipc/report.hpp"
+#include "ipc/results.hpp"
+#include "ipc/sides.hpp"
+#include "ipc/wires.hpp"
 #include "support/histogram.hpp"
 #include "support/json.hpp"
+#include "support/section.hpp"
 #include "support/statistics.hpp"
 #include "support/svg.hpp"
 
@@ -156,6 +161,71 @@ TEST_CASE("a page made of a file is the page of the run that wrote it") {
     CHECK(contains(bench::compare::table(read, read.cells[0]), "FAILED 1 time: took too long"));
     for (const bench::compare::plot& each : bench::compare::plots(read)) {
         CHECK(contains(page, "performance-" + each.name + ".svg"));
+        CHECK_FALSE(contains(each.svg, "nan"));
+    }
+}
+
+TEST_CASE("a section of a page is replaced where it is, and the rest stays") {
+    const std::string page = "# Page\n\nwords\n";
+    const std::string once = bench::with_section(page, "ipc", "one\n");
+    const std::string other = bench::with_section(once, "other", "two\n");
+    const std::string twice = bench::with_section(other, "ipc", "three\n");
+
+    CHECK(bench::section_of(page, "ipc").empty());
+    CHECK(once.starts_with(page));
+    CHECK(contains(bench::section_of(once, "ipc"), "one\n"));
+    CHECK(bench::section_of(other, "ipc") == bench::section_of(once, "ipc"));
+    CHECK(bench::section_of(twice, "other") == bench::section_of(other, "other"));
+    CHECK(contains(twice, "three\n"));
+    CHECK_FALSE(contains(twice, "one\n"));
+    CHECK(twice.starts_with(page));
+    CHECK(twice.find("three") < twice.find("two"));
+}
+
+TEST_CASE("the section on local IPC is made of the file, and says who wins") {
+    using bench::ipc::pattern;
+    using bench::ipc::way;
+    using bench::ipc::wire;
+    const auto row = [](wire over, std::vector<double> figures) {
+        bench::ipc::row made = {.over = over, .how = way::gyre_uring};
+        made.all.of(figure::rate) = figures;
+        made.all.of(figure::p50) = figures;
+        made.all.of(figure::p99) = figures;
+        made.all.of(figure::cpu) = figures;
+        made.first_cpu = figures;
+        made.second_cpu = std::move(figures);
+        return made;
+    };
+    bench::ipc::results found;
+    found.rounds = 3;
+    found.facts = {{"date", "2030-01-02"}};
+    found.cells = {
+        {.what = pattern::round_trip,
+         .size = 64,
+         .rows = {row(wire::unix_stream, {10, 10, 10}), row(wire::tcp, {15, 16, 17})}},
+        {.what = pattern::one_way,
+         .size = 16384,
+         .rows = {row(wire::unix_stream, {10, 10, none}), row(wire::tcp, {20, 21, 22})}},
+        {.what = pattern::one_way,
+         .size = 1048576,
+         .rows = {row(wire::unix_stream, {10, 10, 10}), row(wire::tcp, {9, 10, 11})}},
+    };
+    found.cells[1].rows[0].all.failures = {"took too long"};
+
+    const std::string written = bench::ipc::to_json(found);
+    const bench::ipc::results read = bench::ipc::from_json(written);
+    const std::string section = bench::ipc::section(read, "performance");
+
+    CHECK(bench::ipc::to_json(read) == written);
+    CHECK(bench::ipc::section(found, "performance") == section);
+    CHECK(contains(section, "in 1 of 3 cases, are level in 1 and lose in 1."));
+    CHECK(contains(section, "A round trip, gyre uring: 64 B: 1.60 (1.55 to 1.65)."));
+    CHECK(contains(section, "16 KiB: 0.49 (0.48 to 0.49), the loser"));
+    CHECK(contains(section, "1 MiB: 1.00 (0.95 to 1.06), level"));
+    CHECK(contains(section, "| TCP loopback, gyre uring | 16.0 (15.5 to 16.5) |"));
+    CHECK(contains(bench::ipc::tables(read), "TCP loopback, gyre uring"));
+    for (const bench::compare::plot& each : bench::ipc::plots(read)) {
+        CHECK(contains(section, "performance-ipc-" + each.name + ".svg"));
         CHECK_FALSE(contains(each.svg, "nan"));
     }
 }
