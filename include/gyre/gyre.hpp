@@ -20,11 +20,13 @@
 #include <gyre/net/endpoint.hpp>
 #include <gyre/net/ip_option.hpp>
 #include <gyre/net/listener.hpp>
+#include <gyre/net/message.hpp>
 #include <gyre/net/option.hpp>
 #include <gyre/net/owned_descriptor.hpp>
 #include <gyre/net/recv_exactly.hpp>
 #include <gyre/net/resolve.hpp>
 #include <gyre/net/send_all.hpp>
+#include <gyre/net/seqpacket.hpp>
 #include <gyre/net/stream.hpp>
 #include <gyre/net/stream_message.hpp>
 #include <gyre/net/transfer.hpp>

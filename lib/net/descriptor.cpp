@@ -129,6 +129,32 @@ result<endpoint> descriptor::local_endpoint() const noexcept {
     return address;
 }
 
+result<void> descriptor::shutdown_now(int how) noexcept {
+    if (socket_.fd < 0) {
+        return errno_code(EBADF);
+    }
+    const int answer = domain_->shutdown(socket_.fd, how);
+    if (detail::run_loop* loop = detail::run_loop::current()) {
+        // A send on a Unix domain socket that is full would fail, but is not told so.
+        loop->look_again(socket_.fd);
+    }
+    return answer < 0 ? result<void>(errno_code(-answer)) : result<void>();
+}
+
+result<endpoint> descriptor::peer_name() const noexcept {
+    if (socket_.fd < 0) {
+        return errno_code(EBADF);
+    }
+    endpoint address;
+    auto size = static_cast<std::uint32_t>(endpoint::capacity());
+    const int answer = domain_->getpeername(socket_.fd, address.data(), &size);
+    if (answer < 0) {
+        return errno_code(-answer);
+    }
+    address.resize(size);
+    return address;
+}
+
 namespace {
 
 result<std::size_t> count_or_error(int answer) noexcept {

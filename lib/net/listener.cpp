@@ -96,12 +96,13 @@ int granted_backlog(detail::domain& home, const endpoint& at, std::optional<int>
 
 } // namespace
 
-result<listener> listener::try_bind(const endpoint& at, const listen_options& options) noexcept {
+result<listener>
+listener::try_bind_type(const endpoint& at, const listen_options& options, int type) noexcept {
     if (at.family() == address_family::unspecified) {
         return errno_code(EINVAL);
     }
     detail::domain& home = detail::current_domain();
-    const int fd = home.socket(at.raw_family(), SOCK_STREAM, 0);
+    const int fd = home.socket(at.raw_family(), type, 0);
     if (fd < 0) {
         return errno_code(-fd);
     }
@@ -138,15 +139,22 @@ result<listener> listener::try_bind(const endpoint& at, const listen_options& op
     return made;
 }
 
-listener listener::bind(const endpoint& at, const listen_options& options) {
-    result<listener> made = try_bind(at, options);
+listener
+listener::bind_type(const endpoint& at, const listen_options& options, int type, const char* what) {
+    result<listener> made = try_bind_type(at, options, type);
     if (!made) {
         const std::error_code error = made.error();
-        throw_error(
-            error, "listener::bind " + at.to_string(), bind_help(error.value(), at, options)
-        );
+        throw_error(error, what + at.to_string(), bind_help(error.value(), at, options));
     }
     return *std::move(made);
+}
+
+result<listener> listener::try_bind(const endpoint& at, const listen_options& options) noexcept {
+    return try_bind_type(at, options, SOCK_STREAM);
+}
+
+listener listener::bind(const endpoint& at, const listen_options& options) {
+    return bind_type(at, options, SOCK_STREAM, "listener::bind ");
 }
 
 result<int> listener::backlog_limit() noexcept {
@@ -178,16 +186,20 @@ result<listener> listener::try_adopt(int fd) noexcept {
     return adopt(fd);
 }
 
-result<listener> listener::try_adopt(owned_descriptor&& from) noexcept {
+result<listener> listener::try_adopt_type(owned_descriptor&& from, int type) noexcept {
     if (!from.is_open()) {
         return errno_code(EBADF);
     }
     detail::domain& home = from.home();
-    const int answer = detail::check_socket(home, from.native_handle(), SOCK_STREAM, true);
+    const int answer = detail::check_socket(home, from.native_handle(), type, true);
     if (answer < 0) {
         return errno_code(-answer);
     }
     return listener(from.release(), home);
+}
+
+result<listener> listener::try_adopt(owned_descriptor&& from) noexcept {
+    return try_adopt_type(std::move(from), SOCK_STREAM);
 }
 
 result<listener> listener::dup() const noexcept {

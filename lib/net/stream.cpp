@@ -31,10 +31,11 @@ namespace gyre::inline v0 {
 static_assert(static_cast<int>(shutdown_side::receive) == SHUT_RD);
 static_assert(static_cast<int>(shutdown_side::send) == SHUT_WR);
 static_assert(static_cast<int>(shutdown_side::both) == SHUT_RDWR);
+static_assert(SOCK_STREAM == 1);
 
 bool connect_operation::begin(detail::run_loop& loop, std::int32_t& result) noexcept {
     detail::domain& home = loop.carrier().resources();
-    const int fd = home.socket(to_.raw_family(), SOCK_STREAM, 0);
+    const int fd = home.socket(to_.raw_family(), type_, 0);
     if (fd < 0) {
         result = fd;
         return false;
@@ -119,15 +120,7 @@ result<std::size_t> stream::try_recv(std::span<std::byte> buffer, int flags) noe
 }
 
 result<void> stream::shutdown(shutdown_side side) noexcept {
-    if (socket_.fd < 0) {
-        return errno_code(EBADF);
-    }
-    const int answer = domain_->shutdown(socket_.fd, static_cast<int>(side));
-    if (detail::run_loop* loop = detail::run_loop::current()) {
-        // A send on a Unix domain socket that is full would fail, but is not told so.
-        loop->look_again(socket_.fd);
-    }
-    return answer < 0 ? result<void>(errno_code(-answer)) : result<void>();
+    return shutdown_now(static_cast<int>(side));
 }
 
 namespace {
@@ -157,17 +150,7 @@ task<result<void>> stream::finish(std::chrono::nanoseconds limit) {
 }
 
 result<endpoint> stream::peer_endpoint() const noexcept {
-    if (socket_.fd < 0) {
-        return errno_code(EBADF);
-    }
-    endpoint address;
-    auto size = static_cast<std::uint32_t>(endpoint::capacity());
-    const int answer = domain_->getpeername(socket_.fd, address.data(), &size);
-    if (answer < 0) {
-        return errno_code(-answer);
-    }
-    address.resize(size);
-    return address;
+    return peer_name();
 }
 
 result<tcp_information> stream::tcp_info() const noexcept {

@@ -92,6 +92,10 @@ protected:
     /// A second number for the same open file, or a negative errno.
     int dup_number() const noexcept;
 
+    /// shutdown(2), which what is in flight notices. getpeername(2).
+    result<void> shutdown_now(int how) noexcept;
+    result<endpoint> peer_name() const noexcept;
+
     /// Cancels what is in flight, waits for it, closes. Returns the errno of close(2) or 0.
     int close_now() noexcept;
     detail::domain* domain_ = nullptr;

@@ -109,6 +109,14 @@ public:
     /// \par Kernel    close(2).
     close_description close() noexcept { return close_description(*this, &file_); }
 
+protected:
+    // The same for sockets of another type; `what` opens the message.
+    static listener
+    bind_type(const endpoint& at, const listen_options& options, int type, const char* what);
+    static result<listener>
+    try_bind_type(const endpoint& at, const listen_options& options, int type) noexcept;
+    static result<listener> try_adopt_type(owned_descriptor&& from, int type) noexcept;
+
 private:
     friend class accept_operation;
     listener(int fd, detail::domain& home) noexcept : descriptor(fd, home) {}
@@ -126,7 +134,7 @@ public:
     accept_operation(listener& from, endpoint* peer) noexcept
         : listener_(&from), home_(from.domain_), peer_(peer) {}
 
-private:
+protected:
     friend awaiter;
     static constexpr std::uint8_t opcode = detail::uapi::op_accept;
     static constexpr const char* name = "accept";

@@ -245,9 +245,14 @@ public:
     using result_type = result<stream>;
 
     connect_operation(const endpoint& to, const connect_options& options) noexcept
-        : to_(to), options_(options) {}
+        : connect_operation(to, options, stream_type) {}
 
-private:
+protected:
+    static constexpr int stream_type = 1; // SOCK_STREAM
+
+    connect_operation(const endpoint& to, const connect_options& options, int type) noexcept
+        : to_(to), options_(options), type_(type) {}
+
     friend awaiter;
     static constexpr std::uint8_t opcode = detail::uapi::op_connect;
     static constexpr const char* name = "connect";
@@ -272,6 +277,7 @@ private:
     endpoint to_;
     connect_options options_;
     detail::owned_fd socket_;
+    int type_;
 };
 
 inline connect_operation
