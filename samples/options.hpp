@@ -33,9 +33,9 @@ public:
     }
     bool is(std::string_view name) const noexcept { return name == name_; }
 
-    /// Whether what `next` has stepped to is meant as an option, or a plain argument.
-    bool is_option() const noexcept { return *name_ == '-'; }
-    const char* argument() const noexcept { return name_; }
+    /// Whether this is no option but something to work on; `operand` is what.
+    bool is_operand() const noexcept { return name_[0] != '-'; }
+    const char* operand() const noexcept { return name_; }
 
     /// The value of the option.
     const char* text() {

@@ -65,10 +65,10 @@ int main(int count, char** arguments) {
             asked.limit = line.seconds();
         } else if (line.is("--engine")) {
             scheduler.engine = line.engine();
-        } else if (line.is_option() || places == 2) {
+        } else if (!line.is_operand() || places == 2) {
             line.unknown();
         } else {
-            (places++ == 0 ? asked.host : asked.service) = line.argument();
+            (places++ == 0 ? asked.host : asked.service) = line.operand();
         }
     }
     line.require(asked.host != nullptr, "HOST");
