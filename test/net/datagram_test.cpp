@@ -535,6 +535,68 @@ TEST_CASE("a receive destroyed in flight ends first, so its memory is free to us
     });
 }
 
+TEST_CASE("a send that waits for a full Unix receiver can be destroyed in any phase") {
+    test::on_every_engine([]() -> gyre::task<> {
+        full_receiver full;
+        auto connected = gyre::datagram::unbound(gyre::address_family::unix_domain);
+        REQUIRE(connected.connect(full.at));
+        auto other = gyre::datagram::unbound(gyre::address_family::unix_domain);
+        for (int turns = 0; turns < 6; ++turns) {
+            const std::string text(100, 'x');
+            started one(connected.send(test::bytes_of(text)));
+            started two(other.sendto(test::bytes_of(text), full.at));
+            for (int turn = 0; turn < turns; ++turn) {
+                co_await gyre::yield();
+            }
+            CHECK(one.told.told == 0);
+            CHECK(two.told.told == 0);
+        }
+        CHECK(gyre::scheduler::current().operations_in_flight() == 0U);
+        const auto right = co_await receive_in_order(full.receiver, 0, full.filled, numbered);
+        CHECK(right == full.filled);
+        std::array<std::byte, 64> buffer;
+        CHECK(full.receiver.try_recv(buffer).error() == gyre::errno_code(EAGAIN));
+    });
+}
+
+TEST_CASE("a message that was received and that nobody took has its descriptors closed") {
+    test::on_every_engine([]() -> gyre::task<> {
+        auto pair = gyre::datagram::pair();
+        const auto before = test::open_descriptors();
+        const std::array<int, 2> passed{pair.first.native_handle(), pair.second.native_handle()};
+        gyre::control_message<> message;
+        REQUIRE(message.add_descriptors(passed));
+        {
+            std::array<std::byte, 16> buffer;
+            gyre::endpoint from;
+            gyre::control_buffer<> control;
+            started forgotten(pair.second.recvmsg(buffer, from, control));
+            CHECK(pair.first.try_sendmsg(test::bytes_of("x"), gyre::endpoint(), message));
+            while (forgotten.told.told == 0) {
+                co_await gyre::yield();
+            }
+            CHECK(test::open_descriptors() == before + 2);
+        }
+        CHECK(gyre::scheduler::current().counters().reclaimed == 1U);
+        CHECK(test::open_descriptors() == before);
+    });
+}
+
+TEST_CASE("a limit ends a receive, and a message that beats its limit is the result") {
+    on_every_kind([](gyre::endpoint kind) -> gyre::task<> {
+        auto receiver = gyre::datagram::bind(kind);
+        auto sender = gyre::datagram::bind(kind);
+        std::array<std::byte, 16> buffer;
+        gyre::endpoint from;
+        const auto late = co_await gyre::with_timeout(receiver.recvfrom(buffer, from), 5ms);
+        CHECK(late.error() == gyre::errc::timed_out);
+        REQUIRE(sender.try_sendto(test::bytes_of("now"), place_of(receiver)));
+        const auto there = co_await gyre::with_timeout(receiver.recvfrom(buffer, from), 1h);
+        REQUIRE(there);
+        CHECK(bytes_in(buffer, *there) == "now");
+    });
+}
+
 TEST_CASE("recvfrom scatters over its buffers in order") {
     on_every_kind([](gyre::endpoint kind) -> gyre::task<> {
         auto receiver = gyre::datagram::bind(kind);
