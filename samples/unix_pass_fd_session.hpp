@@ -12,7 +12,7 @@
 #include <gyre/net/send_all.hpp>
 #include <gyre/net/stream.hpp>
 #include <gyre/net/stream_message.hpp>
-#include <gyre/operation/op.hpp>
+#include <gyre/op.hpp>
 #include <gyre/result.hpp>
 #include <gyre/task/or_return.hpp>
 #include <gyre/task/task.hpp>

@@ -4,7 +4,7 @@
 #include "support/histogram.hpp"
 
 #include <gyre/gyre.hpp>
-#include <gyre/operation/op.hpp>
+#include <gyre/op.hpp>
 
 #include <cerrno>
 #include <cstddef>

@@ -18,8 +18,8 @@
 #include <gyre/net/credentials.hpp>
 #include <gyre/net/datagram.hpp>
 #include <gyre/net/endpoint.hpp>
-#include <gyre/net/ip_option.hpp>
 #include <gyre/net/generic_socket.hpp>
+#include <gyre/net/ip_option.hpp>
 #include <gyre/net/listener.hpp>
 #include <gyre/net/message.hpp>
 #include <gyre/net/option.hpp>

@@ -4,7 +4,7 @@
 #include "support/test.hpp"
 
 #include <gyre/net/owned_descriptor.hpp>
-#include <gyre/operation/op.hpp>
+#include <gyre/op/descriptor.hpp>
 
 #include <array>
 #include <cerrno>

@@ -2,7 +2,7 @@
 
 #include "support/test.hpp"
 
-#include <gyre/operation/op.hpp>
+#include <gyre/op.hpp>
 
 #include <array>
 #include <cerrno>

@@ -6,7 +6,7 @@
 #include <gyre/net/ancillary.hpp>
 #include <gyre/net/credentials.hpp>
 #include <gyre/net/owned_descriptor.hpp>
-#include <gyre/operation/op.hpp>
+#include <gyre/op/descriptor.hpp>
 #include <gyre/scheduler/run_loop.hpp>
 
 #include <algorithm>

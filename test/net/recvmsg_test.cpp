@@ -350,13 +350,13 @@ TEST_CASE("a descriptor that is passed is close-on-exec, and its taker's") {
         const auto received = co_await pair.second.recvmsg(buffer, from, control);
         REQUIRE(received);
         CHECK(control.descriptor_count() == 1U);
-        const int taken = control.take_descriptor();
-        REQUIRE(taken >= 0);
-        CHECK((::fcntl(taken, F_GETFD) & FD_CLOEXEC) != 0);
-        CHECK(::write(taken, "x", 1) == 1);
+        auto taken = control.take_descriptor();
+        REQUIRE(taken.is_open());
+        CHECK((::fcntl(taken.native_handle(), F_GETFD) & FD_CLOEXEC) != 0);
+        CHECK(::write(taken.native_handle(), "x", 1) == 1);
         char byte = 0;
         CHECK(::read(pipe.ends[0], &byte, 1) == 1);
-        ::close(taken);
+        taken.reset();
         CHECK(pipe.is_ended());
     });
 }
