@@ -33,7 +33,8 @@ enum class shutdown_side : std::uint8_t { receive = 0, send = 1, both = 2 };
 
 /// How `stream::connect` connects.
 struct connect_options {
-    /// The local endpoint to connect from; by default the kernel chooses.
+    /// The local endpoint to connect from; by default the kernel chooses. A Unix path makes a file,
+    /// which stays.
     endpoint from = {};
     /// TCP_NODELAY.
     bool no_delay = true;
