@@ -530,6 +530,33 @@ TEST_CASE("a recvmsg destroyed in flight, or before its result is taken, closes 
     });
 }
 
+TEST_CASE("a recvmsg destroyed just as a descriptor comes closes it, or leaves it: none leaks") {
+    test::on_every_engine([]() -> gyre::task<> {
+        auto pair = gyre::stream::pair();
+        for (int round = 0; round < 100; ++round) {
+            traced passed;
+            std::array<std::byte, 4> buffer{};
+            gyre::control_buffer<> control;
+            {
+                const started forgotten(pair.second.recvmsg(buffer, control));
+                co_await gyre::yield();
+                co_await gyre::yield();
+                pass_now(pair.first.native_handle(), "x", {passed.number()});
+                passed.close();
+            }
+            CHECK(control.descriptor_count() == 0U);
+            if (pair.second.bytes_available().value_or(0) != 0U) {
+                CHECK(!passed.is_gone());
+                const auto received = co_await pair.second.recvmsg(buffer, control);
+                CHECK(received.value_or(0) == 1U);
+                CHECK(control.take_descriptor().is_open());
+            }
+            CHECK(passed.is_gone());
+        }
+        CHECK(gyre::scheduler::current().operations_in_flight() == 0U);
+    });
+}
+
 TEST_CASE("a recvmsg that is canceled just as a descriptor comes has it, or leaves it: none leaks"
 ) {
     test::on_every_engine([]() -> gyre::task<> {
