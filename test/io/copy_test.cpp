@@ -4,6 +4,7 @@
 #include "support/scripted_stream.hpp"
 #include "support/test.hpp"
 
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
@@ -12,43 +13,132 @@
 #include <string>
 #include <vector>
 
+#include <fcntl.h>
+#include <sys/socket.h>
+
 using namespace std::chrono_literals;
 
 TEST_SUITE_BEGIN("io/copy");
 
 TEST_CASE("copy moves everything between two connections, and the end is the caller's to pass on") {
+    for (const bool splice : {false, true}) {
+        INFO("splice: ", splice);
+        test::on_every_engine([&]() -> gyre::task<> {
+            auto source = co_await test::loopback_pair();
+            auto target = co_await test::loopback_pair();
+            constexpr std::size_t size = 3'000'000;
+            auto body = [&](gyre::scope& scope) -> gyre::task<> {
+                scope.spawn([&]() -> gyre::task<> {
+                    std::vector<std::byte> bytes(size);
+                    for (std::size_t at = 0; at < size; ++at) {
+                        bytes[at] = test::byte_at(at);
+                    }
+                    const auto sent = co_await gyre::send_all(source.client, bytes);
+                    CHECK(sent);
+                    CHECK(source.client.shutdown(gyre::shutdown_side::send));
+                });
+                scope.spawn([&]() -> gyre::task<> {
+                    std::uint64_t taken = 0;
+                    const auto copied = co_await gyre::copy(
+                        source.server, target.client, {.received = &taken, .splice = splice}
+                    );
+                    CHECK(copied);
+                    CHECK(copied.bytes() == size);
+                    CHECK(taken == size);
+                    CHECK(target.client.shutdown(gyre::shutdown_side::send));
+                });
+                std::vector<std::byte> bytes(size + 1);
+                const auto received = co_await gyre::recv_exactly(target.server, bytes);
+                CHECK(received.bytes() == size);
+                CHECK(received.error() == gyre::errc::end_of_stream);
+                std::size_t wrong = 0;
+                for (std::size_t at = 0; at < size; ++at) {
+                    wrong += bytes[at] == test::byte_at(at) ? 0U : 1U;
+                }
+                CHECK(wrong == 0);
+            };
+            co_await gyre::with_scope(body);
+            for (const gyre::stream* each : {&source.server, &target.client}) {
+                CHECK((::fcntl(each->native_handle(), F_GETFL) & O_NONBLOCK) == 0);
+            }
+        });
+    }
+}
+
+TEST_CASE("a spliced copy is canceled while it waits to receive and while it waits to send") {
     test::on_every_engine([]() -> gyre::task<> {
         auto source = co_await test::loopback_pair();
         auto target = co_await test::loopback_pair();
-        constexpr std::size_t size = 3'000'000;
+        const auto before = test::open_descriptors();
+        std::uint64_t taken = 0;
+        const gyre::copy_options options = {.received = &taken, .splice = true};
+        const auto waiting =
+            co_await gyre::with_timeout(gyre::copy(source.server, target.client, options), 5ms);
+        CHECK(waiting.error() == gyre::errc::timed_out);
+        CHECK(waiting.bytes() == 0);
+        CHECK(taken == 0);
         auto body = [&](gyre::scope& scope) -> gyre::task<> {
             scope.spawn([&]() -> gyre::task<> {
-                std::vector<std::byte> bytes(size);
-                for (std::size_t at = 0; at < size; ++at) {
-                    bytes[at] = test::byte_at(at);
+                const std::vector<std::byte> much(1 << 20, std::byte{'m'});
+                for (;;) { // Until nothing takes any more.
+                    const auto sent =
+                        co_await gyre::with_timeout(gyre::send_all(source.client, much), 200ms);
+                    if (!sent) {
+                        scope.cancel();
+                        co_return;
+                    }
                 }
-                const auto sent = co_await gyre::send_all(source.client, bytes);
-                CHECK(sent);
-                CHECK(source.client.shutdown(gyre::shutdown_side::send));
             });
-            scope.spawn([&]() -> gyre::task<> {
-                const auto copied = co_await gyre::copy(source.server, target.client);
-                CHECK(copied);
-                CHECK(copied.bytes() == size);
-                CHECK(target.client.shutdown(gyre::shutdown_side::send));
-            });
-            std::vector<std::byte> bytes(size + 1);
-            const auto received = co_await gyre::recv_exactly(target.server, bytes);
-            CHECK(received.bytes() == size);
-            CHECK(received.error() == gyre::errc::end_of_stream);
-            std::size_t wrong = 0;
-            for (std::size_t at = 0; at < size; ++at) {
-                wrong += bytes[at] == test::byte_at(at) ? 0U : 1U;
+            const auto stuck = co_await gyre::copy(source.server, target.client, options);
+            CHECK(stuck.error() == std::errc::operation_canceled);
+            CHECK(stuck.bytes() <= taken);
+            CHECK(taken - stuck.bytes() <= 1 << 20); // What was in the pipe.
+            CHECK(target.client.shutdown(gyre::shutdown_side::send));
+            std::uint64_t arrived = 0;
+            std::vector<std::byte> buffer(65536);
+            for (;;) {
+                const ssize_t count =
+                    ::recv(target.server.native_handle(), buffer.data(), buffer.size(), 0);
+                if (count <= 0) {
+                    break;
+                }
+                arrived += static_cast<std::uint64_t>(count);
             }
-            CHECK(wrong == 0);
+            CHECK(arrived == stuck.bytes());
         };
         co_await gyre::with_scope(body);
+        CHECK(test::open_descriptors() == before);
     });
+}
+
+TEST_CASE("a stream that is closed while it is copied from ends the copy, spliced or not") {
+    for (const bool splice : {false, true}) {
+        INFO("splice: ", splice);
+        test::on_every_engine([&]() -> gyre::task<> {
+            auto source = co_await test::loopback_pair();
+            auto target = co_await test::loopback_pair();
+            auto body = [&](gyre::scope& scope) -> gyre::task<> {
+                scope.spawn([&]() -> gyre::task<> {
+                    const auto copied =
+                        co_await gyre::copy(source.server, target.client, {.splice = splice});
+                    CHECK(copied.bytes() == 3);
+                    // It waits, or is about to.
+                    CHECK(
+                        (copied.error() == std::errc::operation_canceled ||
+                         copied.error() == std::errc::bad_file_descriptor)
+                    );
+                });
+                const auto sent = co_await source.client.send(test::bytes_of("abc"));
+                CHECK(sent);
+                std::array<std::byte, 3> buffer;
+                const auto received = co_await gyre::recv_exactly(target.server, buffer);
+                CHECK(received);
+                const auto closed = co_await source.server.close();
+                CHECK(closed);
+            };
+            co_await gyre::with_scope(body);
+        });
+    }
 }
 
 TEST_CASE("copy ends at its limit and leaves the rest in the source") {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 using namespace std::chrono_literals;
@@ -77,6 +78,48 @@ TEST_CASE("send_file sends any part of a file, and leaves its position alone") {
         }
         CHECK(::lseek(file, 0, SEEK_CUR) == 0);
     });
+}
+
+TEST_CASE("send_file of much goes through a pipe, and copies where there is none to be had") {
+    for (const bool without : {false, true}) {
+        INFO("without a pipe: ", without);
+        test::on_every_engine([&]() -> gyre::task<> {
+            constexpr std::size_t size = 3'000'000;
+            const auto file = empty_file();
+            fill(file, 0, size);
+            auto pair = co_await test::loopback_pair();
+            const auto before = test::open_descriptors();
+            rlimit limit{};
+            REQUIRE(::getrlimit(RLIMIT_NOFILE, &limit) == 0);
+            const rlimit kept = limit;
+            if (without) {
+                limit.rlim_cur = 3;
+                REQUIRE(::setrlimit(RLIMIT_NOFILE, &limit) == 0);
+            }
+            const auto& counted = gyre::scheduler::current();
+            const auto splices_before = counted.counters().completions[30].succeeded;
+            auto body = [&](gyre::scope& scope) -> gyre::task<> {
+                scope.spawn([&]() -> gyre::task<> {
+                    const auto sent = co_await gyre::send_file(pair.client, file, 0, size);
+                    CHECK(sent.bytes() == size);
+                });
+                std::vector<std::byte> bytes(size);
+                const auto received = co_await gyre::recv_exactly(pair.server, bytes);
+                CHECK(received);
+                std::size_t wrong = 0;
+                for (std::size_t index = 0; index < size; ++index) {
+                    wrong += bytes[index] == at(index) ? 0U : 1U;
+                }
+                CHECK(wrong == 0);
+            };
+            co_await gyre::with_scope(body);
+            REQUIRE(::setrlimit(RLIMIT_NOFILE, &kept) == 0);
+            const auto splices = counted.counters().completions[30].succeeded - splices_before;
+            CHECK((splices == 0) == without);
+            CHECK((::fcntl(pair.client.native_handle(), F_GETFL) & O_NONBLOCK) == 0);
+            CHECK(test::open_descriptors() == before);
+        });
+    }
 }
 
 TEST_CASE("send_file sends what lies beyond 4 GiB") {
