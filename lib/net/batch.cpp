@@ -7,6 +7,7 @@
 #include <gyre/net/sendto.hpp>
 #include <gyre/operation/buffer.hpp>
 #include <gyre/ring/domain.hpp>
+#include <gyre/scheduler/run_loop.hpp>
 
 #include <algorithm>
 #include <array>

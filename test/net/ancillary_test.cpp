@@ -71,7 +71,7 @@ void receive_into(
     gyre::detail::message_header message;
     buffer.offer(message);
     REQUIRE(message.control_size == Capacity);
-    std::memcpy(message.control, bytes.data(), bytes.size());
+    std::copy(bytes.begin(), bytes.end(), static_cast<std::byte*>(message.control));
     buffer.accept(gyre::detail::kernel_domain(), bytes.size(), flags);
 }
 

@@ -582,6 +582,110 @@ TEST_CASE("a message that was received and that nobody took has its descriptors 
     });
 }
 
+TEST_CASE("a receive stopped at any moment yields its message or leaves it in the socket") {
+    on_every_kind([](gyre::endpoint kind) -> gyre::task<> {
+        constexpr std::size_t rounds = 300;
+        auto receiver = gyre::datagram::bind(kind);
+        auto sender = gyre::datagram::bind(kind);
+        const gyre::endpoint at = place_of(receiver);
+        std::size_t next = 0; // The number that is to come.
+        bool in_order = true;
+        const auto take = [&](std::string_view text) { in_order &= text == numbered(next++); };
+        for (std::size_t round = 0; round < rounds; ++round) {
+            auto body = [&](gyre::scope& scope) -> gyre::task<> {
+                scope.spawn([&]() -> gyre::task<> {
+                    std::array<std::byte, 64> buffer;
+                    gyre::endpoint from;
+                    const auto received = co_await receiver.recvfrom(buffer, from);
+                    if (received) {
+                        take(bytes_in(buffer, *received));
+                        CHECK(from == place_of(sender));
+                    }
+                });
+                for (std::size_t turn = 0; turn < round % 4; ++turn) {
+                    co_await gyre::yield();
+                }
+                CHECK(sender.try_sendto(test::bytes_of(numbered(round)), at));
+                for (std::size_t turn = 0; turn < round % 3; ++turn) {
+                    co_await gyre::yield();
+                }
+                scope.cancel();
+            };
+            co_await gyre::with_scope(body);
+            std::array<std::byte, 64> rest;
+            for (auto left = receiver.try_recv(rest); left; left = receiver.try_recv(rest)) {
+                take(bytes_in(rest, *left));
+            }
+            REQUIRE(next == round + 1);
+        }
+        CHECK(in_order);
+    });
+}
+
+TEST_CASE("a send to a full Unix receiver, stopped at any moment, arrives exactly if it says so") {
+    test::on_every_engine([]() -> gyre::task<> {
+        full_receiver full;
+        std::vector<std::string> expected;
+        for (std::size_t index = 0; index < full.filled; ++index) {
+            expected.push_back(numbered(index));
+        }
+        std::size_t place = 0;
+        std::size_t sent_count = 0;
+        auto connected = gyre::datagram::unbound(gyre::address_family::unix_domain);
+        REQUIRE(connected.connect(full.at));
+        auto other = gyre::datagram::unbound(gyre::address_family::unix_domain);
+        const auto receive_one = [&]() {
+            std::array<std::byte, 64> buffer;
+            const auto received = full.receiver.try_recv(buffer);
+            REQUIRE(received);
+            REQUIRE(place < expected.size());
+            CHECK(bytes_in(buffer, *received) == expected[place++]);
+        };
+        for (std::size_t round = 0; round < 300; ++round) {
+            const std::string text = "round " + std::to_string(round);
+            auto body = [&](gyre::scope& scope) -> gyre::task<> {
+                scope.spawn([&]() -> gyre::task<> {
+                    const bool connects = round % 2 == 0;
+                    const gyre::endpoint nobody;
+                    const gyre::control_message<> nothing;
+                    gyre::datagram& sender = connects ? connected : other;
+                    const auto sent = co_await sender.sendmsg(
+                        test::bytes_of(text), connects ? nobody : full.at, nothing
+                    );
+                    if (sent) {
+                        CHECK(*sent == text.size());
+                        expected.push_back(text);
+                        ++sent_count;
+                    } else {
+                        CHECK(sent.error() == gyre::errno_code(ECANCELED));
+                    }
+                });
+                for (std::size_t turn = 0; turn < round % 5; ++turn) {
+                    co_await gyre::yield();
+                }
+                if (round % 7 < 5 && place < expected.size()) {
+                    receive_one(); // Room for one.
+                }
+                for (std::size_t turn = 0; turn < round % 3; ++turn) {
+                    co_await gyre::yield();
+                }
+                if (round % 11 == 0) {
+                    const auto waited = co_await gyre::sleep_for(2ms); // It rests, and tries.
+                    CHECK(waited);
+                }
+                scope.cancel();
+            };
+            co_await gyre::with_scope(body);
+        }
+        while (place < expected.size()) {
+            receive_one();
+        }
+        std::array<std::byte, 64> buffer;
+        CHECK(full.receiver.try_recv(buffer).error() == gyre::errno_code(EAGAIN));
+        CHECK(sent_count > 0U);
+    });
+}
+
 TEST_CASE("a limit ends a receive, and a message that beats its limit is the result") {
     on_every_kind([](gyre::endpoint kind) -> gyre::task<> {
         auto receiver = gyre::datagram::bind(kind);
