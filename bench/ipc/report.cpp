@@ -189,10 +189,10 @@ std::string draw(const results& found, pattern what, const std::string& title) {
         most_rows = std::max(most_rows, each->rows.size());
     }
     const double height = header_height + row_height * static_cast<double>(most_rows) + margin;
+    const std::size_t line_count = (cells.size() + columns - 1) / columns;
     svg::drawing picture(
         margin * 2 + panel_width * columns,
-        title_height + height * static_cast<double>((cells.size() + columns - 1) / columns) +
-            margin,
+        title_height + height * static_cast<double>(line_count) + margin,
         title
     );
     picture.text({margin, 20}, title, {.size = 15, .bold = true});
@@ -202,11 +202,12 @@ std::string draw(const results& found, pattern what, const std::string& title) {
         {.size = 11, .color = "#666666"}
     );
     for (std::size_t index = 0; index < cells.size(); ++index) {
+        const std::size_t line_index = index / columns;
         draw_panel(
             picture,
             *cells[index],
             margin + panel_width * static_cast<double>(index % columns),
-            title_height + height * static_cast<double>(index / columns)
+            title_height + height * static_cast<double>(line_index)
         );
     }
     return picture.finish();
@@ -327,7 +328,7 @@ std::string section(const results& found, const std::string& stem) {
             "block; the figures are in [" +
             stem + "-ipc.json](" + stem + "-ipc.json).\n\n| | |\n|---|---|\n";
     for (const auto& [name, said] : found.facts) {
-        text += "| " + name + " | " + said + " |\n";
+        text.append("| ").append(name).append(" | ").append(said).append(" |\n");
     }
     return text + "\n";
 }

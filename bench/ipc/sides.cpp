@@ -5,6 +5,7 @@
 
 #include <gyre/gyre.hpp>
 #include <gyre/op.hpp>
+#include <gyre/ring/engine.hpp>
 
 #include <cerrno>
 #include <cstddef>

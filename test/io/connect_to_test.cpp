@@ -1,5 +1,7 @@
 #include <gyre/io/connect_to.hpp>
 
+#include <gyre/ring/engine.hpp>
+
 #include "support/fake_names.hpp"
 #include "support/fuzz.hpp"
 #include "support/raw_socket.hpp"
@@ -33,6 +35,7 @@ public:
         at = endpoint::loopback_v4(0);
         auto size = static_cast<socklen_t>(at.size());
         auto* address = static_cast<sockaddr*>(at.data());
+        REQUIRE(socket_.get() >= 0);
         REQUIRE(::bind(socket_.get(), address, size) == 0);
         REQUIRE(::getsockname(socket_.get(), address, &size) == 0);
     }

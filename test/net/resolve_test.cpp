@@ -1,5 +1,9 @@
 #include <gyre/net/resolve.hpp>
 
+#include <gyre/ring/engine.hpp>
+#include <gyre/scheduler/run_loop.hpp>
+#include <gyre/scheduler/waiter.hpp>
+
 #include "scheduler/blocking_pool.hpp"
 #include "support/fake_names.hpp"
 #include "support/fuzz.hpp"

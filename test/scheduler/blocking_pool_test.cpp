@@ -9,9 +9,7 @@
 #include <cerrno>
 #include <chrono>
 #include <condition_variable>
-#include <csignal>
 #include <cstddef>
-#include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -21,7 +19,7 @@
 #include <utility>
 #include <vector>
 
-#include <pthread.h>
+#include <signal.h>
 #include <sys/syscall.h>
 
 using gyre::detail::blocking_job;

@@ -1,5 +1,9 @@
 #include "support/fake_names.hpp"
 
+#include "net/lookup.hpp"
+
+#include <gyre/net/endpoint.hpp>
+
 #include <cerrno>
 #include <condition_variable>
 #include <cstddef>
