@@ -94,8 +94,9 @@ TEST_CASE("a batch is sent and received in order, with its senders, more than on
 
 TEST_CASE("receiving a batch takes all that is there, with the full length of what is cut") {
     test::on_every_engine([]() -> gyre::task<> {
-        auto receiver = gyre::datagram::bind("127.0.0.1:0");
-        auto sender = gyre::datagram::bind("127.0.0.1:0");
+        // Unix sockets deliver within the send.
+        auto receiver = gyre::datagram::bind("unix:");
+        auto sender = gyre::datagram::bind("unix:");
         REQUIRE(sender.connect(place_of(receiver)));
         CHECK(sender.try_send(test::bytes_of("0123456789")));
         CHECK(sender.try_send(test::bytes_of("")));

@@ -92,8 +92,12 @@ TEST_CASE("in steady state receives and sends of messages allocate nothing") {
                 const auto with = co_await sender.sendmsg(test::bytes_of("x"), at, nothing);
                 const auto beside = co_await receiver.recvmsg(buffer, from, control);
                 const auto out = co_await sender.send_batch(several);
-                const auto in = co_await receiver.recv_batch(room);
-                if (!sent || !received || !with || !beside || !out || in.count() != 4) {
+                std::size_t in = 0;
+                while (in < 4) {
+                    const auto some = co_await receiver.recv_batch(std::span(room).subspan(in));
+                    in += some.count();
+                }
+                if (!sent || !received || !with || !beside || !out) {
                     break;
                 }
             }

@@ -125,6 +125,8 @@ TEST_CASE("each message brings where it was sent to, its hop limit, its class an
         // The next message does not bring what the last one did.
         const auto again = co_await sender.sendto(test::bytes_of("x"), place_of(receiver));
         REQUIRE(again);
+        const auto peeked = co_await receiver.recv(std::span<std::byte>(), MSG_PEEK);
+        REQUIRE(peeked);
         const auto tried = receiver.try_recvmsg(buffer, from, control);
         REQUIRE(tried);
         CHECK(control.hop_limit() == 64);
