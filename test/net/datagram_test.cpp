@@ -547,6 +547,35 @@ TEST_CASE("a receive destroyed in flight ends first, so its memory is free to us
     });
 }
 
+TEST_CASE("a send that waits for a full Unix receiver does not spin") {
+    test::on_every_engine([]() -> gyre::task<> {
+        full_receiver full;
+        auto connected = gyre::datagram::unbound(gyre::address_family::unix_domain);
+        REQUIRE(connected.connect(full.at));
+        auto other = gyre::datagram::unbound(gyre::address_family::unix_domain);
+        auto body = [&](gyre::scope& scope) -> gyre::task<> {
+            scope.spawn([&]() -> gyre::task<> {
+                const auto sent = co_await connected.send(test::bytes_of("x"));
+                CHECK(sent.error() == gyre::errno_code(ECANCELED));
+            });
+            scope.spawn([&]() -> gyre::task<> {
+                const auto sent = co_await other.sendto(test::bytes_of("x"), full.at);
+                CHECK(sent.error() == gyre::errno_code(ECANCELED));
+            });
+            co_await until_in_flight(2);
+            const auto before = gyre::scheduler::current().counters();
+            const auto waited = co_await gyre::sleep_for(50ms);
+            CHECK(waited);
+            const auto after = gyre::scheduler::current().counters();
+            // Rests of 1, 2, 4, 8, 16, 32 ms, and a try after each; on a slow machine fewer.
+            CHECK(after.submissions - before.submissions < 40U);
+            CHECK(after.turns - before.turns < 60U);
+            scope.cancel();
+        };
+        co_await gyre::with_scope(body);
+    });
+}
+
 TEST_CASE("a send that waits for a full Unix receiver can be destroyed in any phase") {
     test::on_every_engine([]() -> gyre::task<> {
         full_receiver full;
