@@ -12,7 +12,7 @@ export LC_ALL=C
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 table=docs/design/test-matrix.md
 
-operations='accept connect recv recvfrom send sendto timer resolve'
+operations='accept connect recv recvfrom send sendto timer resolve read write splice'
 questions='full
 short
 peer error
