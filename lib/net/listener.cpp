@@ -15,7 +15,6 @@
 #include <array>
 #include <cerrno>
 #include <cstddef>
-#include <cstdint>
 #include <cstdio>
 #include <optional>
 #include <string>
@@ -164,10 +163,9 @@ result<int> listener::backlog_limit() noexcept {
 
 listener& listener::operator=(listener&& other) noexcept {
     if (this != &other) {
-        file_.remove(); // While its socket is open.
-        descriptor::operator=(std::move(other));
-        file_ = std::move(other.file_);
+        file_ = std::move(other.file_); // Removes the file of this one while its socket is open.
         backlog_ = other.backlog_;
+        descriptor::operator=(std::move(other));
     }
     return *this;
 }

@@ -4,14 +4,13 @@
 #include <gyre/result.hpp>
 #include <gyre/ring/domain.hpp>
 
-#include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <new>
 #include <string>
+#include <string_view>
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -30,8 +29,10 @@ constexpr std::size_t path_offset = offsetof(sockaddr_un, sun_path);
 
 // The path in an address, which may lack its final zero when it is as long as can be.
 std::string path_of(const void* address, std::uint32_t size) {
-    const auto* path = static_cast<const char*>(address) + path_offset;
-    return {path, ::strnlen(path, size - path_offset)};
+    const std::string_view path(
+        static_cast<const char*>(address) + path_offset, size - path_offset
+    );
+    return std::string(path.substr(0, path.find('\0')));
 }
 
 std::string absolute(std::string path) {

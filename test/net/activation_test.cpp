@@ -3,6 +3,8 @@
 #include "support/raw_socket.hpp"
 #include "support/test.hpp"
 
+#include <gyre/ring/engine.hpp>
+
 #include <array>
 #include <cerrno>
 #include <cstddef>

@@ -1,10 +1,11 @@
-#include <gyre/net/descriptor.hpp>
+#include <gyre/net/descriptor.hpp> // IWYU pragma: keep
 
 #include "support/raw_socket.hpp"
 #include "support/test.hpp"
 
 #include <gyre/net/owned_descriptor.hpp>
 #include <gyre/op/descriptor.hpp>
+#include <gyre/ring/engine.hpp>
 
 #include <array>
 #include <cerrno>
@@ -88,7 +89,7 @@ void drive(gyre::scheduler& on, const Body& body) {
         });
     });
     CHECK(posted);
-    while (!done) {
+    while (!done) { // NOLINT(bugprone-infinite-loop): a task sets it.
         on.turn();
     }
 }
@@ -225,12 +226,14 @@ TEST_CASE("try_adopt leaves alone what is something else") {
             CHECK(
                 gyre::stream::try_adopt(std::move(owned)).error() == gyre::errno_code(stream_error)
             );
+            // NOLINTBEGIN(bugprone-use-after-move): it has what it had.
             CHECK(owned.native_handle() == number);
             CHECK(
                 gyre::listener::try_adopt(std::move(owned)).error() ==
                 gyre::errno_code(listener_error)
             );
             CHECK(owned.native_handle() == number);
+            // NOLINTEND(bugprone-use-after-move)
             CHECK(is_open(number));
             CHECK(is_open(fd));
         };
@@ -255,7 +258,7 @@ TEST_CASE("an owned descriptor becomes a stream or a listener, and then owns not
             gyre::owned_descriptor owned(raw.first.release());
             auto peer = gyre::stream::try_adopt(std::move(owned));
             REQUIRE(peer);
-            CHECK(!owned.is_open());
+            CHECK(!owned.is_open()); // NOLINT(bugprone-use-after-move)
             co_await wait_for_a_byte(*peer, raw.second.get());
 
             gyre::owned_descriptor listening(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));

@@ -1,4 +1,4 @@
-#include <gyre/net/stream_message.hpp>
+#include <gyre/net/stream_message.hpp> // IWYU pragma: keep
 
 #include "support/raw_socket.hpp"
 #include "support/test.hpp"
@@ -8,6 +8,7 @@
 #include <gyre/net/owned_descriptor.hpp>
 #include <gyre/op/descriptor.hpp>
 #include <gyre/scheduler/run_loop.hpp>
+#include <gyre/scheduler/waiter.hpp>
 
 #include <algorithm>
 #include <array>
@@ -19,6 +20,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -158,7 +160,7 @@ public:
         const int probe = ::dup(0);
         CHECK(probe >= 0);
         ::close(probe);
-        lowered.rlim_cur = static_cast<rlim_t>(probe + more);
+        lowered.rlim_cur = static_cast<rlim_t>(probe) + static_cast<rlim_t>(more);
         CHECK(::setrlimit(RLIMIT_NOFILE, &lowered) == 0);
     }
     ~few_descriptors_left() { ::setrlimit(RLIMIT_NOFILE, &before_); }

@@ -5,7 +5,7 @@
 
 #include <gyre/net/ancillary.hpp>
 #include <gyre/net/owned_descriptor.hpp>
-#include <gyre/net/stream_message.hpp>
+#include <gyre/operation/buffer.hpp>
 
 #include <array>
 #include <cerrno>
@@ -15,6 +15,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -106,7 +107,8 @@ TEST_CASE("an empty message is a message, also in front of the end, which is end
             auto body = [&](gyre::scope& scope) -> gyre::task<> {
                 scope.spawn([&]() -> gyre::task<> {
                     if (!waits) {
-                        co_await gyre::sleep_for(1ms);
+                        const auto waited = co_await gyre::sleep_for(1ms);
+                        CHECK(waited);
                     }
                     co_await expect_message(pair.second, "");
                     co_await expect_message(pair.second, "");

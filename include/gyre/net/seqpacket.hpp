@@ -5,6 +5,7 @@
 #include <gyre/net/listener.hpp>
 #include <gyre/net/message.hpp>
 #include <gyre/net/stream.hpp>
+#include <gyre/net/stream_message.hpp>
 #include <gyre/operation/buffer.hpp>
 #include <gyre/operation/foreign.hpp>
 #include <gyre/operation/operation.hpp>
