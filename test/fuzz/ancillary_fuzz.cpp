@@ -51,11 +51,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     buffer.accept(gyre::detail::kernel_domain(), stored, 0);
     std::size_t descriptors = buffer.descriptor_count();
     expect(descriptors <= capacity / sizeof(int));
-    for (; buffer.take_descriptor().is_open(); --descriptors) {
+    for (; buffer.take_descriptor().release() >= 0; --descriptors) {
         expect(descriptors != 0);
     }
     expect(descriptors == 0 && buffer.descriptor_count() == 0);
-    while (buffer.take_process().is_open()) {
+    while (buffer.take_process().release() >= 0) {
     }
     return 0; // Nothing is left for it to close.
 }
