@@ -7,6 +7,7 @@
 #include <gyre/net/ip_option.hpp>
 #include <gyre/net/message.hpp>
 #include <gyre/net/option.hpp>
+#include <gyre/net/owned_descriptor.hpp>
 #include <gyre/operation/buffer.hpp>
 #include <gyre/result.hpp>
 #include <gyre/ring/domain.hpp>
@@ -27,6 +28,12 @@
 namespace gyre::inline v0 {
 
 namespace {
+
+bool is_unix(detail::domain& home, int fd) noexcept {
+    int family = AF_UNSPEC;
+    std::uint32_t size = sizeof family;
+    return home.getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &size) == 0 && family == AF_UNIX;
+}
 
 // What a caller can do about the errno of socket or bind.
 const char* bind_help(int error, const endpoint& at) noexcept {
@@ -151,10 +158,37 @@ datagram_pair datagram::pair() {
 
 datagram datagram::adopt(int fd) noexcept {
     detail::domain& home = detail::kernel_domain();
-    int family = AF_UNSPEC;
-    std::uint32_t size = sizeof family;
-    home.getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &size);
-    return datagram(fd, home, family == AF_UNIX);
+    home.handed_over(fd);
+    return datagram(fd, home, is_unix(home, fd));
+}
+
+result<datagram> datagram::try_adopt(int fd) noexcept {
+    const int answer = detail::check_socket(detail::kernel_domain(), fd, SOCK_DGRAM, false);
+    if (answer < 0) {
+        return errno_code(-answer);
+    }
+    return adopt(fd);
+}
+
+result<datagram> datagram::try_adopt(owned_descriptor&& from) noexcept {
+    if (!from.is_open()) {
+        return errno_code(EBADF);
+    }
+    detail::domain& home = from.home();
+    const int answer = detail::check_socket(home, from.native_handle(), SOCK_DGRAM, false);
+    if (answer < 0) {
+        return errno_code(-answer);
+    }
+    const int fd = from.release();
+    return datagram(fd, home, is_unix(home, fd));
+}
+
+result<datagram> datagram::dup() const noexcept {
+    const int fd = dup_number();
+    if (fd < 0) {
+        return errno_code(-fd);
+    }
+    return datagram(fd, *domain_, is_unix_);
 }
 
 // Connecting.

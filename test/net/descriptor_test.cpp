@@ -3,6 +3,7 @@
 #include "support/raw_socket.hpp"
 #include "support/test.hpp"
 
+#include <gyre/net/datagram.hpp>
 #include <gyre/net/owned_descriptor.hpp>
 #include <gyre/op/descriptor.hpp>
 #include <gyre/ring/engine.hpp>
@@ -387,6 +388,37 @@ TEST_CASE("dup of a listener: it listens until both are closed") {
         CHECK(closed);
         auto again = co_await accept_one(*copy);
         CHECK(listener.dup().error() == gyre::errno_code(EBADF));
+    });
+}
+
+TEST_CASE("a datagram socket is adopted, released and duplicated like a stream") {
+    test::on_every_engine([]() -> gyre::task<> {
+        for (const gyre::endpoint& at : {gyre::endpoint("127.0.0.1:0"), gyre::endpoint("unix:")}) {
+            auto made = gyre::datagram::bind(at);
+            const auto where = made.local_endpoint().value();
+            const int fd = made.release();
+            CHECK(!made.is_open());
+            CHECK(gyre::stream::try_adopt(fd).error() == gyre::errno_code(EPROTOTYPE));
+            auto adopted = gyre::datagram::try_adopt(fd);
+            REQUIRE(adopted);
+            CHECK(adopted->local_endpoint().value() == where);
+            auto second = adopted->dup();
+            REQUIRE(second);
+            const auto closed = co_await adopted->close();
+            CHECK(closed);
+
+            auto sender = gyre::datagram::unbound(where.family());
+            const auto sent = co_await sender.sendto(test::bytes_of("still"), where);
+            CHECK(sent);
+            std::array<std::byte, 16> buffer{};
+            gyre::endpoint from;
+            const auto received = co_await second->recvfrom(buffer, from);
+            REQUIRE(received);
+            CHECK(test::text_of(std::span(buffer).first(received->stored())) == "still");
+        }
+        auto stream = gyre::stream::pair();
+        const int number = stream.first.native_handle();
+        CHECK(gyre::datagram::try_adopt(number).error() == gyre::errno_code(EPROTOTYPE));
     });
 }
 

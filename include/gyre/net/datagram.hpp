@@ -5,6 +5,7 @@
 #include <gyre/net/batch.hpp>
 #include <gyre/net/descriptor.hpp>
 #include <gyre/net/message.hpp>
+#include <gyre/net/owned_descriptor.hpp>
 #include <gyre/net/recvfrom.hpp>
 #include <gyre/net/sendto.hpp>
 #include <gyre/net/stream.hpp>
@@ -103,6 +104,13 @@ public:
 
     /// Takes over a datagram socket. Whether it is O_NONBLOCK or connected makes no difference.
     static datagram adopt(int fd) noexcept;
+    /// The same, once it has looked what `fd` is: see `stream::try_adopt`.
+    static result<datagram> try_adopt(int fd) noexcept;
+    static result<datagram> try_adopt(owned_descriptor&& from) noexcept;
+    /// Gives the number away: see `stream::release`.
+    int release() noexcept { return release_number(); }
+    /// A second one on the same socket: see `stream::dup`. Messages go to whichever receives first.
+    result<datagram> dup() const noexcept;
 
     /// Makes `peer` the address that `send` sends to, and the only one to receive from; connect(2).
     /// Does not wait, and tells the peer nothing. May be called again. A Unix datagram socket loses
