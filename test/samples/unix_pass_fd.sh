@@ -57,6 +57,11 @@ ends_with() {
     [ "$status" -eq 0 ]
 }
 
+# nobody_listens: a ring of a killed process ends a little later than the process, and its listener with it.
+nobody_listens() {
+    ! socat -u /dev/null "UNIX-CONNECT:$work/pass.sock" 2>/dev/null
+}
+
 send() {
     timeout 10 "$samples/unix_pass_fd_sender" --connect "unix:$work/pass.sock" --engine "$engine" "$@" \
         2>"$work/sender.err"
@@ -99,6 +104,7 @@ for engine in $engines; do
     kill -KILL "$receiver"
     wait "$receiver" 2>/dev/null
     check "a killed receiver leaves its file" test -S "$work/pass.sock"
+    check "and nobody listens" until_holds nobody_listens
     start
     check "the next one replaces it" send "$work/small"
     check "SIGTERM ends it with 0" ends_with TERM
