@@ -1,5 +1,7 @@
 #include <gyre/net/datagram.hpp>
 
+#include "net/bind_help.hpp"
+
 #include <gyre/error.hpp>
 #include <gyre/net/ancillary.hpp>
 #include <gyre/net/descriptor.hpp>
@@ -8,6 +10,7 @@
 #include <gyre/net/message.hpp>
 #include <gyre/net/option.hpp>
 #include <gyre/net/owned_descriptor.hpp>
+#include <gyre/net/socket_file.hpp>
 #include <gyre/operation/buffer.hpp>
 #include <gyre/result.hpp>
 #include <gyre/ring/domain.hpp>
@@ -33,28 +36,6 @@ bool is_unix(detail::domain& home, int fd) noexcept {
     int family = AF_UNSPEC;
     std::uint32_t size = sizeof family;
     return home.getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &size) == 0 && family == AF_UNIX;
-}
-
-// What a caller can do about the errno of socket or bind.
-const char* bind_help(int error, const endpoint& at) noexcept {
-    const bool is_unix = at.family() == address_family::unix_domain;
-    switch (error) {
-    case EACCES:
-        return is_unix ? "the directory must be writable for this user"
-                       : "ports below 1024 need CAP_NET_BIND_SERVICE";
-    case EADDRINUSE:
-        return is_unix ? "the name is taken; a dead server's file has to be removed first"
-                       : "another socket is bound there; choose another port, or share it with "
-                         "reuse_port";
-    case EADDRNOTAVAIL:
-        return "no interface of this machine has that address";
-    case EMFILE:
-        return "the process is at its descriptor limit (RLIMIT_NOFILE); raise it with ulimit -n";
-    case EAFNOSUPPORT:
-        return "this machine does not have that address family";
-    default:
-        return "";
-    }
 }
 
 result<void> to_result(int answer) noexcept {
@@ -120,7 +101,7 @@ datagram datagram::unbound(address_family family, const datagram_options& option
     result<datagram> made = try_unbound(family, options);
     if (!made) {
         const std::error_code error = made.error();
-        throw_error(error, "datagram::unbound", bind_help(error.value(), endpoint()));
+        throw_error(error, "datagram::unbound", detail::bind_help(error.value(), endpoint(), {}));
     }
     return *std::move(made);
 }
@@ -128,10 +109,13 @@ datagram datagram::unbound(address_family family, const datagram_options& option
 result<datagram> datagram::try_bind(const endpoint& at, const datagram_options& options) noexcept {
     result<datagram> made = try_unbound(at.family(), options);
     if (made) {
-        const auto size = static_cast<std::uint32_t>(at.size());
-        const int answer = made->domain_->bind(made->socket_.fd, at.data(), size);
+        const int answer =
+            detail::bind_socket(*made->domain_, made->socket_.fd, at, options.file, made->file_);
         if (answer < 0) {
             return errno_code(-answer);
+        }
+        if (!options.file.remove_on_close) {
+            made->file_.forget();
         }
     }
     return made;
@@ -141,9 +125,22 @@ datagram datagram::bind(const endpoint& at, const datagram_options& options) {
     result<datagram> made = try_bind(at, options);
     if (!made) {
         const std::error_code error = made.error();
-        throw_error(error, "datagram::bind " + at.to_string(), bind_help(error.value(), at));
+        throw_error(
+            error,
+            "datagram::bind " + at.to_string(),
+            detail::bind_help(error.value(), at, options.file)
+        );
     }
     return *std::move(made);
+}
+
+datagram& datagram::operator=(datagram&& other) noexcept {
+    if (this != &other) {
+        file_ = std::move(other.file_); // Removes the file of this one while its socket is open.
+        is_unix_ = other.is_unix_;
+        descriptor::operator=(std::move(other));
+    }
+    return *this;
 }
 
 datagram_pair datagram::pair() {

@@ -1,5 +1,7 @@
 #include <gyre/net/listener.hpp>
 
+#include "net/bind_help.hpp"
+
 #include <gyre/error.hpp>
 #include <gyre/log.hpp>
 #include <gyre/net/descriptor.hpp>
@@ -27,43 +29,6 @@ namespace gyre::inline v0 {
 static_assert(SOCK_CLOEXEC == 02000000);
 
 namespace {
-
-// What a caller can do about the errno of socket, bind or listen.
-const char* bind_help(int error, const endpoint& at, const listen_options& options) {
-    const bool is_unix = at.family() == address_family::unix_domain;
-    switch (error) {
-    case EACCES:
-        return is_unix ? "the directory must be writable for this user"
-                       : "ports below 1024 need CAP_NET_BIND_SERVICE";
-    case EADDRINUSE:
-        if (!is_unix) {
-            return "another socket is bound there; choose another port, or share it with "
-                   "reuse_port";
-        }
-        if (at.to_string().starts_with("unix:@")) {
-            return "another socket has the name";
-        }
-        return options.file.replace_stale
-                   ? "a server that lives has the name, or one that starts now, or a file that is "
-                     "no socket"
-                   : "the name is taken; if it is the file of a dead server, replace_stale takes "
-                     "it";
-    case EADDRNOTAVAIL:
-        return "no interface of this machine has that address";
-    case EINVAL:
-        return is_unix && options.file.mode ? "the mode of a socket file has the bits of 0777" : "";
-    case ELOOP:
-        return is_unix ? "a symbolic link is in the way, of the path or of its lock file" : "";
-    case EMFILE:
-        return "the process is at its descriptor limit (RLIMIT_NOFILE); raise it with ulimit -n";
-    case ENOENT:
-        return is_unix ? "the directory does not exist" : "";
-    case EAFNOSUPPORT:
-        return "this machine does not have that address family";
-    default:
-        return "";
-    }
-}
 
 constexpr int usual_backlog = 4096;
 
@@ -143,7 +108,9 @@ listener::bind_type(const endpoint& at, const listen_options& options, int type,
     result<listener> made = try_bind_type(at, options, type);
     if (!made) {
         const std::error_code error = made.error();
-        throw_error(error, what + at.to_string(), bind_help(error.value(), at, options));
+        throw_error(
+            error, what + at.to_string(), detail::bind_help(error.value(), at, options.file)
+        );
     }
     return *std::move(made);
 }

@@ -113,6 +113,8 @@ test::raw_socket bound(const gyre::endpoint& at, int type, int backlog = -1) {
 
 constexpr gyre::listen_options replacing{.file = {.replace_stale = true}};
 constexpr gyre::listen_options removing{.file = {.remove_on_close = true}};
+constexpr gyre::datagram_options datagram_replacing{.file = {.replace_stale = true}};
+constexpr gyre::datagram_options datagram_removing{.file = {.remove_on_close = true}};
 
 // What a process says by its exit code.
 int exit_code_of(pid_t child) {
@@ -142,6 +144,17 @@ gyre::task<> talk_over(gyre::listener& from, const gyre::endpoint& at) {
         CHECK(received);
         CHECK(test::text_of(buffer) == "hello");
     }
+}
+
+// A message to `to`, which is bound to `at`.
+gyre::task<> send_to(gyre::datagram& to, const gyre::endpoint& at) {
+    auto sender = gyre::datagram::unbound(gyre::address_family::unix_domain);
+    const auto sent = co_await sender.sendto(test::bytes_of("hello"), at);
+    CHECK(sent);
+    std::array<std::byte, 5> buffer{};
+    const auto received = co_await to.recv(buffer);
+    CHECK(received);
+    CHECK(test::text_of(buffer) == "hello");
 }
 
 } // namespace
@@ -554,6 +567,114 @@ TEST_CASE("servers that come and die all the time never take over one that lives
     CHECK(replaced == 6);
 }
 
+TEST_CASE("the file of a datagram socket has the mode that was asked for, whatever the umask") {
+    test::on_every_engine([]() -> gyre::task<> {
+        const scratch_directory here;
+        for (const unsigned mask : {0U, 0077U, 0777U}) {
+            for (const unsigned mode : {0600U, 0666U, 0U}) {
+                const umask_for_now set(mask);
+                gyre::datagram_options options = datagram_removing;
+                options.file.mode = mode;
+                auto socket = gyre::datagram::bind(here.at(), options);
+                CHECK(mode_of(here.file()) == mode);
+                co_await send_to(socket, here.at());
+            }
+        }
+        gyre::datagram_options odd;
+        odd.file.mode = 01777;
+        CHECK(gyre::datagram::try_bind(here.at(), odd).error() == gyre::errno_code(EINVAL));
+        CHECK(!exists(here.file()));
+        { // With nothing asked for, the umask decides and the file stays.
+            const umask_for_now set(0027);
+            auto socket = gyre::datagram::bind(here.at());
+            CHECK(mode_of(here.file()) == 0750U);
+        }
+        CHECK(exists(here.file()));
+    });
+}
+
+TEST_CASE("remove_on_close of a datagram socket: by close, by the destructor, by assignment") {
+    test::on_every_engine([]() -> gyre::task<> {
+        const scratch_directory here;
+        {
+            auto socket = gyre::datagram::bind(here.at(), datagram_removing);
+            co_await send_to(socket, here.at());
+            const auto closed = co_await socket.close();
+            CHECK(closed);
+            CHECK(!exists(here.file()));
+        }
+        {
+            auto socket = gyre::datagram::bind(here.at(), datagram_removing);
+            auto moved = std::move(socket);
+            CHECK(exists(here.file()));
+        }
+        CHECK(!exists(here.file()));
+        auto first = gyre::datagram::bind(here.at(), datagram_removing);
+        first = gyre::datagram::bind(here.at("b.sock"), datagram_removing);
+        CHECK(!exists(here.file()));
+        CHECK(exists(here.file("b.sock")));
+        co_await send_to(first, here.at("b.sock"));
+        { // The file goes with the one that has made it.
+            auto second = first.dup();
+            REQUIRE(second);
+        }
+        CHECK(exists(here.file("b.sock")));
+        static_cast<void>(first.close()); // A close that nobody awaits does nothing.
+        CHECK(exists(here.file("b.sock")));
+    });
+}
+
+TEST_CASE("remove_on_close of a datagram socket leaves another's file alone, and one given away") {
+    test::on_every_engine([]() -> gyre::task<> {
+        const scratch_directory here;
+        {
+            auto socket = gyre::datagram::bind(here.at(), datagram_removing);
+            REQUIRE(::unlink(here.file().c_str()) == 0);
+            const auto other = bound(here.at(), SOCK_DGRAM);
+            const auto closed = co_await socket.close();
+            CHECK(closed);
+            CHECK(exists(here.file()));
+        }
+        REQUIRE(::unlink(here.file().c_str()) == 0);
+        auto socket = gyre::datagram::bind(here.at(), datagram_removing);
+        const test::raw_socket released(socket.release());
+        {
+            const auto gone = std::move(socket);
+        }
+        CHECK(connect_to(here.at(), SOCK_DGRAM) == 0);
+        auto adopted = gyre::datagram::adopt(::dup(released.get()));
+        const auto closed = co_await adopted.close();
+        CHECK(closed);
+        CHECK(exists(here.file()));
+    });
+}
+
+TEST_CASE("replace_stale of a datagram socket: the dead of any type are replaced, the living never"
+) {
+    test::on_every_engine([]() -> gyre::task<> {
+        const auto in_use = gyre::errno_code(EADDRINUSE);
+        for (const int type : {int{SOCK_STREAM}, int{SOCK_SEQPACKET}, int{SOCK_DGRAM}}) {
+            const scratch_directory here;
+            auto living = bound(here.at(), type);
+            CHECK(gyre::datagram::try_bind(here.at(), datagram_replacing).error() == in_use);
+            CHECK(connect_to(here.at(), type) == (type == SOCK_DGRAM ? 0 : ECONNREFUSED));
+            living.close();
+            CHECK(exists(here.file()));
+            CHECK(gyre::datagram::try_bind(here.at()).error() == in_use);
+            auto socket = gyre::datagram::bind(here.at(), datagram_replacing);
+            CHECK(!exists(here.file("a.sock.lock")));
+            co_await send_to(socket, here.at());
+            CHECK(gyre::datagram::try_bind(here.at(), datagram_replacing).error() == in_use);
+            co_await send_to(socket, here.at()); // It was asked, and has lost nothing.
+        }
+        const scratch_directory here;
+        const test::raw_socket file(::open(here.file().c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600)
+        );
+        CHECK(gyre::datagram::try_bind(here.at(), datagram_replacing).error() == in_use);
+        CHECK(exists(here.file()));
+    });
+}
+
 TEST_CASE("bind says what helps when a Unix name cannot be had") {
     const scratch_directory here;
     const auto living = gyre::listener::bind(here.at());
@@ -575,6 +696,13 @@ TEST_CASE("bind says what helps when a Unix name cannot be had") {
     says(what(here.at("b.sock"), {.file = {.mode = 010000}}), "EINVAL: the mode of a socket file");
     const auto named = gyre::listener::bind("unix:");
     says(what(named.local_endpoint().value(), {}), "EADDRINUSE: another socket has the name");
+    try {
+        const auto made = gyre::datagram::bind(here.at(), datagram_replacing);
+        CHECK(!made.is_open());
+    } catch (const std::system_error& error) {
+        says(error.what(), "datagram::bind unix:");
+        says(error.what(), "EADDRINUSE: a server that lives has the name");
+    }
 }
 
 TEST_CASE("a backlog beyond the system's limit is granted in part, and the log says so") {

@@ -8,6 +8,7 @@
 #include <gyre/net/owned_descriptor.hpp>
 #include <gyre/net/recvfrom.hpp>
 #include <gyre/net/sendto.hpp>
+#include <gyre/net/socket_file.hpp>
 #include <gyre/net/stream.hpp>
 #include <gyre/operation/buffer.hpp>
 #include <gyre/result.hpp>
@@ -55,6 +56,8 @@ struct datagram_options {
     std::optional<bool> v6_only = std::nullopt;
     /// SO_BROADCAST: sends to a broadcast address are allowed.
     bool broadcast = false;
+    /// What becomes of the file, for `bind` to a Unix path.
+    socket_file_options file = {};
 };
 static_assert(std::is_trivially_destructible_v<datagram_options>);
 
@@ -102,14 +105,21 @@ public:
     /// \throws std::system_error  `EMFILE`, `ENFILE`.
     static datagram_pair pair();
 
+    datagram(datagram&&) noexcept = default;
+    datagram& operator=(datagram&& other) noexcept;
+
     /// Takes over a datagram socket. Whether it is O_NONBLOCK or connected makes no difference.
     static datagram adopt(int fd) noexcept;
     /// The same, once it has looked what `fd` is: see `stream::try_adopt`.
     static result<datagram> try_adopt(int fd) noexcept;
     static result<datagram> try_adopt(owned_descriptor&& from) noexcept;
-    /// Gives the number away: see `stream::release`.
-    int release() noexcept { return release_number(); }
+    /// Gives the number away: see `listener::release`. The file of a Unix path stays.
+    int release() noexcept {
+        file_.forget();
+        return release_number();
+    }
     /// A second one on the same socket: see `stream::dup`. Messages go to whichever receives first.
+    /// A file that is to be removed goes with this one.
     result<datagram> dup() const noexcept;
 
     /// Makes `peer` the address that `send` sends to, and the only one to receive from; connect(2).
@@ -360,12 +370,13 @@ public:
     result<void> leave(const membership& which) noexcept;
 
     /// Closes the descriptor. What is in flight on it is canceled and waited for first; those tasks
-    /// get `ECANCELED`. Not refused in a canceled scope.
+    /// get `ECANCELED`. A file that is to be removed is removed first. Not refused in a canceled
+    /// scope.
     ///
     /// \par Errors    `EBADF` it was closed before.
     /// \par Lifetime  `*this` outlives the suspension. From the call on it counts as closed.
     /// \par Kernel    close(2).
-    close_description close() noexcept { return close_description(*this); }
+    close_description close() noexcept { return close_description(*this, &file_); }
 
 private:
     datagram(int fd, detail::domain& home, bool is_unix) noexcept
@@ -387,6 +398,7 @@ private:
         int flags
     ) noexcept;
 
+    detail::socket_file file_; // Of this socket; to be removed before that is closed.
     bool is_unix_;
 };
 
