@@ -185,6 +185,10 @@ uring_engine::uring_engine(const engine_options& options, std::string reason) {
         if (allowed(feature::send_address) && report_.opcodes[uapi::op_sendmsg_zc]) {
             report_.features.insert(feature::send_address);
         }
+        sends_.take_address = report_.features.contains(feature::send_address);
+        // Seen on 6.18: tried again after the wait, the payload is used up. An empty message arrives,
+        // and the send says that all is well.
+        sends_.wait_for_receiver = false;
 
         if (allowed(feature::message_wake)) {
             message_wake_ = true; // Believed until the first one fails.

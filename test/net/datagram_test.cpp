@@ -5,6 +5,7 @@
 #include <gyre/scheduler/run_loop.hpp>
 #include <gyre/scheduler/waiter.hpp>
 
+#include "support/scripted_engine.hpp"
 #include "support/test.hpp"
 
 #include <cerrno>
@@ -1100,6 +1101,49 @@ TEST_CASE("a connected sender is woken as soon as its Unix receiver has room") {
         co_await gyre::with_scope(body);
         CHECK(right == count);
     });
+}
+
+TEST_CASE("an engine says what its sends can do, and a send works round the rest") {
+    for (const bool waits : {true, false}) {
+        for (const bool takes_address : {true, false}) {
+            auto owned = std::make_unique<test::scripted_engine>();
+            test::scripted_engine& engine = *owned;
+            engine.set_sends({.wait_for_receiver = waits, .take_address = takes_address});
+            gyre::detail::run_loop loop(std::move(owned));
+            const gyre::endpoint at("unix:@nobody");
+            // A try that finds no room, the wait, and the try that succeeds.
+            engine.when_taken = [&](const gyre::detail::submission& entry) {
+                const bool is_try = entry.opcode == gyre::detail::uapi::op_send ||
+                                    entry.opcode == gyre::detail::uapi::op_sendmsg;
+                engine.complete(
+                    entry.user_data,
+                    !is_try                    ? -ETIME
+                    : engine.taken.size() == 1 ? -EAGAIN
+                                               : 4
+                );
+            };
+            bool over = false;
+            gyre::detail::spawn_into(gyre::detail::root_of(loop), [&]() -> gyre::task<> {
+                auto sender = gyre::datagram::unbound(gyre::address_family::unix_domain);
+                const auto sent = co_await sender.sendto(test::bytes_of("word"), at);
+                CHECK(sent.value() == 4);
+                over = true;
+            });
+            while (!over) {
+                loop.step(true);
+            }
+            CHECK(loop.shut_down(0));
+            REQUIRE(engine.taken.size() == (waits ? 2 : 3));
+            CHECK(
+                engine.taken.front().opcode ==
+                (takes_address ? gyre::detail::uapi::op_send : gyre::detail::uapi::op_sendmsg)
+            );
+            CHECK(((engine.taken.front().operation_flags & MSG_DONTWAIT) == 0) == waits);
+            if (!waits) {
+                CHECK(engine.taken[1].opcode == gyre::detail::uapi::op_timeout);
+            }
+        }
+    }
 }
 
 TEST_CASE("a gathered message for a full Unix receiver arrives whole as well") {

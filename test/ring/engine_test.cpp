@@ -169,6 +169,21 @@ TEST_CASE("the report says what the ring has: entries, flags, opcodes") {
     }
 }
 
+TEST_CASE("each engine says what its sends of messages can do") {
+    for (const gyre::engine_kind kind :
+         {gyre::engine_kind::uring, gyre::engine_kind::epoll, gyre::engine_kind::blocking}) {
+        for (const gyre::feature_set disable : {gyre::feature_set(), gyre::feature_set::all()}) {
+            const auto made = gyre::detail::make_engine({.kind = kind, .disable = disable});
+            const bool is_ring = kind == gyre::engine_kind::uring;
+            CHECK(made->sends().wait_for_receiver == !is_ring);
+            CHECK(
+                made->sends().take_address ==
+                (!is_ring || made->report().features.contains(gyre::feature::send_address))
+            );
+        }
+    }
+}
+
 TEST_CASE("the setup flags in the report are those of the features in the report") {
     namespace uapi = gyre::detail::uapi;
     const gyre::scheduler made;

@@ -48,6 +48,8 @@ public:
 
     // What a test sets.
 
+    void set_sends(gyre::detail::send_abilities able) { sends_ = able; }
+
     /// Called with each entry that an `enter` takes.
     std::function<void(const submission&)> when_taken = [this](const submission& entry) {
         obey(entry);

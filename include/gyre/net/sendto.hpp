@@ -16,10 +16,9 @@ namespace gyre::inline v0::detail {
 
 /// How a send of a message waits for room.
 ///
-/// Mostly the engine does. But io_uring must not wait for room in the queue of a Unix datagram
-/// socket (seen on 6.18): when it tries again after the wait, the payload is used up, so an empty
-/// message arrives and the send says that all is well. There each try is made not to wait
-/// (MSG_DONTWAIT), and between two of them a submission of its own waits.
+/// Mostly the engine does. But not every engine can wait for room in the queue of a Unix datagram
+/// socket (`send_abilities`). Where it cannot, each try is made not to wait (MSG_DONTWAIT), and
+/// between two of them a submission of its own waits.
 ///
 ///   sending -> polling -> sending   connected: POLLOUT tells of room in the peer's queue
 ///   sending -> resting -> sending   by time: POLLOUT speaks of no other receiver, and where many
@@ -30,12 +29,11 @@ public:
         : is_unix_(is_unix), is_connected_(is_connected) {}
 
     void begin(run_loop& loop, int flags) noexcept {
-        const engine_report& report = loop.carrier().report();
-        on_ring_ = report.engine == engine_kind::uring;
-        poll_first_ = report.features.contains(feature::poll_first);
-        by_itself_ = is_unix_ && on_ring_ && (flags & message_dontwait) == 0;
+        const send_abilities& able = loop.carrier().sends();
+        poll_first_ = loop.uses(feature::poll_first);
         may_wait_ = (flags & message_dontwait) == 0;
-        send_takes_address_ = !on_ring_ || report.features.contains(feature::send_address);
+        by_itself_ = is_unix_ && may_wait_ && !able.wait_for_receiver;
+        send_takes_address_ = able.take_address;
     }
 
     bool is_sending() const noexcept { return phase_ == phase::sending; }
@@ -81,7 +79,6 @@ private:
     phase phase_ = phase::sending;
     bool is_unix_;
     bool is_connected_;
-    bool on_ring_ = false;
     bool poll_first_ = false;
     bool by_itself_ = false;
     bool may_wait_ = true;

@@ -53,6 +53,16 @@ struct engine_options {
     bool log_fallback = true; ///< Say in the log that io_uring is not available.
 };
 
+/// What an engine's sends of messages can do. Operations work round what they cannot, and need not
+/// know which engine that is.
+struct send_abilities {
+    /// One that finds the queue of a Unix datagram socket full waits for room. If it cannot, it is
+    /// submitted with MSG_DONTWAIT, or its payload may be lost.
+    bool wait_for_receiver = true;
+    /// IORING_OP_SEND takes the receiver's address.
+    bool take_address = true;
+};
+
 /// Two queues in memory and what happens in `enter`. There is no virtual call per operation.
 ///
 /// `enter` is one attempt: EINTR, EAGAIN, EBUSY and short submits are visible to the caller, the
@@ -108,6 +118,7 @@ public:
     virtual domain& resources() const noexcept = 0;
 
     const engine_report& report() const noexcept { return report_; }
+    const send_abilities& sends() const noexcept { return sends_; }
 
     /// How many there are that may call `wake`, the driver among them. Set by the driver; without
     /// it, anybody may.
@@ -119,6 +130,7 @@ public:
 protected:
     engine() = default;
     engine_report report_;
+    send_abilities sends_;
 };
 
 /// Makes the engine that `options`, then `GYRE_ENGINE`, then this machine decide on.
