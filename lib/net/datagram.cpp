@@ -228,20 +228,6 @@ result<void> datagram::disconnect() noexcept {
     return done;
 }
 
-result<endpoint> datagram::peer_endpoint() const noexcept {
-    if (socket_.fd < 0) {
-        return errno_code(EBADF);
-    }
-    endpoint address;
-    auto size = static_cast<std::uint32_t>(endpoint::capacity());
-    const int answer = domain_->getpeername(socket_.fd, address.data(), &size);
-    if (answer < 0) {
-        return errno_code(-answer);
-    }
-    address.resize(size);
-    return address;
-}
-
 // Calls that do not wait.
 
 result<message_size> datagram::receive_now(

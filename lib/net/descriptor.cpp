@@ -115,18 +115,33 @@ int descriptor::dup_number() const noexcept {
     return socket_.fd < 0 ? -EBADF : domain_->dup(socket_.fd);
 }
 
-result<endpoint> descriptor::local_endpoint() const noexcept {
-    if (socket_.fd < 0) {
+namespace {
+
+// What getsockname or getpeername answers.
+result<endpoint> name_by(
+    int (detail::domain::*call)(int, void*, std::uint32_t*) noexcept, detail::domain* home, int fd
+) noexcept {
+    if (fd < 0) {
         return errno_code(EBADF);
     }
     endpoint address;
     auto size = static_cast<std::uint32_t>(endpoint::capacity());
-    const int answer = domain_->getsockname(socket_.fd, address.data(), &size);
+    const int answer = (home->*call)(fd, address.data(), &size);
     if (answer < 0) {
         return errno_code(-answer);
     }
     address.resize(size);
     return address;
+}
+
+} // namespace
+
+result<endpoint> descriptor::local_endpoint() const noexcept {
+    return name_by(&detail::domain::getsockname, domain_, socket_.fd);
+}
+
+result<endpoint> descriptor::peer_endpoint() const noexcept {
+    return name_by(&detail::domain::getpeername, domain_, socket_.fd);
 }
 
 result<void> descriptor::shutdown_now(int how) noexcept {
@@ -139,20 +154,6 @@ result<void> descriptor::shutdown_now(int how) noexcept {
         loop->look_again(socket_.fd);
     }
     return answer < 0 ? result<void>(errno_code(-answer)) : result<void>();
-}
-
-result<endpoint> descriptor::peer_name() const noexcept {
-    if (socket_.fd < 0) {
-        return errno_code(EBADF);
-    }
-    endpoint address;
-    auto size = static_cast<std::uint32_t>(endpoint::capacity());
-    const int answer = domain_->getpeername(socket_.fd, address.data(), &size);
-    if (answer < 0) {
-        return errno_code(-answer);
-    }
-    address.resize(size);
-    return address;
 }
 
 namespace {

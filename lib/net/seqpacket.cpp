@@ -84,10 +84,6 @@ result<void> seqpacket::shutdown(shutdown_side side) noexcept {
     return shutdown_now(static_cast<int>(side));
 }
 
-result<endpoint> seqpacket::peer_endpoint() const noexcept {
-    return peer_name();
-}
-
 seqpacket_listener seqpacket_listener::bind(const endpoint& at, const listen_options& options) {
     return seqpacket_listener(bind_type(at, options, SOCK_SEQPACKET, "seqpacket_listener::bind "));
 }

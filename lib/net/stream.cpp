@@ -149,10 +149,6 @@ task<result<void>> stream::finish(std::chrono::nanoseconds limit) {
     co_return ended ? closed : ended;
 }
 
-result<endpoint> stream::peer_endpoint() const noexcept {
-    return peer_name();
-}
-
 result<tcp_information> stream::tcp_info() const noexcept {
     ::tcp_info raw{};
     const result<void> got = raw_option(IPPROTO_TCP, TCP_INFO, &raw, sizeof raw);

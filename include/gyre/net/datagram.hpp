@@ -141,10 +141,7 @@ public:
     /// \par Errors  `EADDRINUSE` another socket took the port in between.
     result<void> disconnect() noexcept;
 
-    /// The address that it is connected to; getpeername(2).
-    ///
-    /// \par Errors  `ENOTCONN` it is not connected.
-    result<endpoint> peer_endpoint() const noexcept;
+    using descriptor::peer_endpoint;
 
     /// Receives the next message.
     ///

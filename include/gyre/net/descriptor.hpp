@@ -92,9 +92,13 @@ protected:
     /// A second number for the same open file, or a negative errno.
     int dup_number() const noexcept;
 
-    /// shutdown(2), which what is in flight notices. getpeername(2).
+    /// The peer's address; getpeername(2).
+    ///
+    /// \par Errors  `ENOTCONN` it is not connected.
+    result<endpoint> peer_endpoint() const noexcept;
+
+    /// shutdown(2), which what is in flight notices.
     result<void> shutdown_now(int how) noexcept;
-    result<endpoint> peer_name() const noexcept;
 
     /// Cancels what is in flight, waits for it, closes. Returns the errno of close(2) or 0.
     int close_now() noexcept;

@@ -39,8 +39,7 @@ public:
     result<void> listen(int backlog) noexcept;
     /// Ends one direction, or both; shutdown(2).
     result<void> shutdown(shutdown_side side) noexcept;
-    /// The peer's address; getpeername(2).
-    result<endpoint> peer_endpoint() const noexcept { return peer_name(); }
+    using descriptor::peer_endpoint;
 
     /// Closes the descriptor; close(2).
     close_description close() noexcept { return close_description(*this); }

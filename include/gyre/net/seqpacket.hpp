@@ -196,8 +196,7 @@ public:
     /// Closes the descriptor: see `stream::close`.
     close_description close() noexcept { return close_description(*this); }
 
-    /// The peer's address; getpeername(2).
-    result<endpoint> peer_endpoint() const noexcept;
+    using descriptor::peer_endpoint;
 
 private:
     friend class accept_seqpacket_operation;

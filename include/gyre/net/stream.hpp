@@ -217,8 +217,7 @@ public:
     /// \par Kernel    close(2).
     close_description close() noexcept;
 
-    /// The peer's address; getpeername(2).
-    result<endpoint> peer_endpoint() const noexcept;
+    using descriptor::peer_endpoint;
 
     /// The state of a TCP connection; TCP_INFO.
     result<tcp_information> tcp_info() const noexcept;
