@@ -5,6 +5,8 @@
 #include <gyre/io/signals.hpp>
 #include <gyre/log.hpp>
 #include <gyre/net/listener.hpp>
+#include <gyre/net/seqpacket.hpp>
+#include <gyre/net/stream.hpp>
 #include <gyre/operation/foreign.hpp>
 #include <gyre/result.hpp>
 #include <gyre/scheduler/clock.hpp>
@@ -130,8 +132,9 @@ bool concerns_resources(int error) noexcept {
 constexpr std::chrono::milliseconds shortest_pause(10);
 constexpr std::chrono::milliseconds longest_pause(1000);
 
+template <class Listener, class Peer>
 task<result<void>> accept_from(
-    listener& from, scope_core& into, session_source& sessions, std::size_t connections_max
+    Listener& from, scope_core& into, session_source<Peer>& sessions, std::size_t connections_max
 ) {
     std::chrono::milliseconds pause = shortest_pause;
     std::optional<clock::time_point> told_at; // One line in 10 s, however often it comes.
@@ -191,9 +194,8 @@ task<result<void>> until_empty(scope_core& sessions) {
     co_return result<void>();
 }
 
-} // namespace
-
-task<> serve_from(std::span<listener> from, session_source& sessions, serve_options options) {
+template <class Listener, class Peer>
+task<> serve_any(std::span<Listener> from, session_source<Peer>& sessions, serve_options options) {
     if (options.raise_descriptor_limit) {
         rlimit limit{};
         if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
@@ -214,7 +216,7 @@ task<> serve_from(std::span<listener> from, session_source& sessions, serve_opti
         // Accept until a signal or a stop from above, or until accepting fails for good.
         std::size_t accepting_on = 0;
         auto accepting = [&](scope& acceptors) -> task<result<void>> {
-            for (listener& each : from) {
+            for (Listener& each : from) {
                 ++accepting_on;
                 auto accept = [&, source = &each]() -> task<result<void>> {
                     const auto over = co_await accept_from(
@@ -239,7 +241,7 @@ task<> serve_from(std::span<listener> from, session_source& sessions, serve_opti
         };
         const auto ended = co_await with_scope(accepting);
 
-        for (listener& each : from) {
+        for (Listener& each : from) {
             const auto closed = co_await each.close();
             static_cast<void>(closed);
         }
@@ -265,6 +267,19 @@ task<> serve_from(std::span<listener> from, session_source& sessions, serve_opti
     if (!served && !is_canceled(served.error())) {
         throw_error(served.error(), "serve: accept");
     }
+}
+
+} // namespace
+
+task<>
+serve_from(std::span<listener> from, session_source<stream>& sessions, serve_options options) {
+    return serve_any(from, sessions, options);
+}
+
+task<> serve_from(
+    std::span<seqpacket_listener> from, session_source<seqpacket>& sessions, serve_options options
+) {
+    return serve_any(from, sessions, options);
 }
 
 } // namespace gyre::inline v0::detail

@@ -927,4 +927,174 @@ TEST_CASE("raise_descriptor_limit raises the soft limit to the hard one") {
     ::setrlimit(RLIMIT_NOFILE, &before);
 }
 
+namespace {
+
+gyre::task<> echo_messages(gyre::seqpacket peer) {
+    std::array<std::byte, 1024> buffer;
+    for (;;) {
+        const auto received = co_await gyre::idle(peer.recv(buffer));
+        if (!received) {
+            co_return;
+        }
+        const auto sent = co_await peer.send(std::span(buffer).first(received->stored()));
+        if (!sent) {
+            co_return;
+        }
+    }
+}
+
+gyre::task<gyre::seqpacket> connect_to(const gyre::seqpacket_listener& server) {
+    auto made = co_await gyre::or_throw(gyre::seqpacket::connect(server.local_endpoint().value()));
+    co_return made;
+}
+
+// What the peer answers to `text`, or the error.
+gyre::task<std::string> ask(gyre::seqpacket& peer, std::string text) {
+    const auto sent = co_await peer.send(test::bytes_of(text));
+    CHECK(sent);
+    std::array<std::byte, 1024> buffer;
+    const auto received = co_await peer.recv(buffer);
+    if (!received) {
+        co_return gyre::describe(received.error());
+    }
+    co_return std::string(test::text_of(std::span(buffer).first(received->stored())));
+}
+
+} // namespace
+
+TEST_CASE("serve takes seqpacket listeners, one or several, within one limit, and drains") {
+    test::on_every_engine([]() -> gyre::task<> {
+        std::array<gyre::seqpacket_listener, 2> listeners = {
+            gyre::seqpacket_listener::bind("unix:"), gyre::seqpacket_listener::bind("unix:")
+        };
+        std::size_t now = 0;
+        std::size_t peak = 0;
+        std::size_t right = 0;
+        auto session = [&](gyre::seqpacket peer) -> gyre::task<> {
+            peak = std::max(peak, ++now);
+            co_await echo_messages(std::move(peer));
+            --now;
+        };
+        auto body = [&](gyre::scope& scope) -> gyre::task<> {
+            scope.spawn([&]() -> gyre::task<> {
+                co_await gyre::serve(std::span(listeners), session, {.connections_max = 3});
+            });
+            auto clients = [&](gyre::scope& all) -> gyre::task<> {
+                for (std::size_t index = 0; index < 30; ++index) {
+                    all.spawn([&, index]() -> gyre::task<> {
+                        auto peer = co_await connect_to(listeners[index % 2]);
+                        const std::string text = "from client " + std::to_string(index);
+                        const std::string back = co_await ask(peer, text);
+                        right += back == text ? 1U : 0U;
+                    });
+                }
+                const auto joined = co_await all.join();
+                CHECK(joined);
+            };
+            co_await gyre::with_scope(clients);
+            // One that waits for its next message when the stop is asked for.
+            auto last = co_await connect_to(listeners[0]);
+            const std::string back = co_await ask(last, "");
+            CHECK(back.empty());
+            CHECK(now == 1U);
+            scope.request_stop();
+            const auto joined = co_await scope.join();
+            CHECK(joined);
+            CHECK(now == 0U);
+            std::array<std::byte, 8> buffer;
+            const auto over = co_await last.recv(buffer);
+            CHECK(over.error() == gyre::errc::end_of_stream);
+        };
+        co_await gyre::with_scope(body);
+        CHECK(right == 30U);
+        CHECK(peak == 3U);
+        for (const gyre::seqpacket_listener& each : listeners) {
+            CHECK(!each.is_open());
+        }
+    });
+}
+
+TEST_CASE("what goes on after drain_for, or beyond session_limit, is canceled: of seqpackets too") {
+    test::on_every_engine([]() -> gyre::task<> {
+        for (const bool limited : {false, true}) {
+            auto listener = gyre::seqpacket_listener::bind("unix:");
+            std::error_code ended_by;
+            bool begun = false;
+            auto session = [&](gyre::seqpacket peer) -> gyre::task<gyre::result<void>> {
+                begun = true;
+                std::array<std::byte, 8> buffer;
+                const auto received = co_await peer.recv(buffer); // Not idle: a stop leaves it.
+                ended_by = received.error();
+                co_return received.error();
+            };
+            gyre::serve_options options;
+            options.drain_for = 2ms;
+            if (limited) {
+                options.drain_for = 1h;
+                options.session_limit = 2ms;
+            }
+            auto body = [&](gyre::scope& scope) -> gyre::task<> {
+                scope.spawn([&]() -> gyre::task<> {
+                    co_await gyre::serve(listener, session, options);
+                });
+                auto peer = co_await connect_to(listener);
+                if (!limited) {
+                    while (!begun) {
+                        co_await gyre::yield();
+                    }
+                    scope.request_stop();
+                }
+                std::array<std::byte, 8> buffer;
+                const auto over = co_await peer.recv(buffer);
+                CHECK(over.error() == gyre::errc::end_of_stream);
+                scope.request_stop();
+                const auto joined = co_await scope.join();
+                CHECK(joined);
+            };
+            co_await gyre::with_scope(body);
+            CHECK(ended_by == gyre::errno_code(ECANCELED));
+        }
+    });
+}
+
+TEST_CASE("an exception or a failed result of a seqpacket session goes to the hook, and it goes on"
+) {
+    test::on_every_engine([]() -> gyre::task<> {
+        failures = 0;
+        auto listener = gyre::seqpacket_listener::bind("unix:");
+        auto session = [](gyre::seqpacket peer) -> gyre::task<gyre::result<void>> {
+            std::array<std::byte, 8> buffer;
+            const auto received = co_await peer.recv(buffer);
+            const auto text = test::text_of(std::span(buffer).first(received.value().stored()));
+            if (text == "throw") {
+                throw std::runtime_error("the session's own trouble");
+            }
+            if (text == "fail") {
+                co_return gyre::errno_code(EPROTO);
+            }
+            const auto sent = co_await peer.send(test::bytes_of("fine"));
+            CHECK(sent);
+            co_return gyre::result<void>();
+        };
+        auto body = [&](gyre::scope& scope) -> gyre::task<> {
+            scope.spawn([&]() -> gyre::task<> {
+                co_await gyre::serve(listener, session, {.on_session_error = &note_failure});
+            });
+            for (const std::string text : {"throw", "fail"}) {
+                auto bad = co_await connect_to(listener);
+                const std::string answer = co_await ask(bad, text);
+                CHECK(answer == gyre::describe(gyre::errc::end_of_stream));
+            }
+            CHECK(failures == 2U);
+            CHECK(last_failure == gyre::describe(gyre::errno_code(EPROTO)));
+            auto good = co_await connect_to(listener);
+            const std::string answer = co_await ask(good, "hello");
+            CHECK(answer == "fine");
+            scope.request_stop();
+        };
+        co_await gyre::with_scope(body);
+        CHECK(!listener.is_open());
+    });
+}
+
 TEST_SUITE_END();

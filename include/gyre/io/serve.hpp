@@ -2,11 +2,13 @@
 
 #include <gyre/detail/callable.hpp>
 #include <gyre/net/listener.hpp>
+#include <gyre/net/seqpacket.hpp>
 #include <gyre/net/stream.hpp>
 #include <gyre/task/scope.hpp>
 #include <gyre/task/with_timeout.hpp>
 
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <exception>
 #include <limits>
@@ -47,23 +49,28 @@ static_assert(std::is_trivially_destructible_v<serve_options>);
 namespace detail {
 
 /// Starts sessions of a type that the accept loop does not know.
+template <class Peer>
 class session_source {
 public:
-    virtual void start(scope_core& into, stream&& peer) = 0;
+    virtual void start(scope_core& into, Peer&& peer) = 0;
 
 protected:
     ~session_source() = default;
 };
 
-task<> serve_from(std::span<listener> from, session_source& sessions, serve_options options);
+task<>
+serve_from(std::span<listener> from, session_source<stream>& sessions, serve_options options);
+task<> serve_from(
+    std::span<seqpacket_listener> from, session_source<seqpacket>& sessions, serve_options options
+);
 
-template <class Session>
-class session_source_of final : public session_source {
+template <class Session, class Peer>
+class session_source_of final : public session_source<Peer> {
 public:
     session_source_of(Session& session, std::chrono::nanoseconds limit) noexcept
         : session_(session), limit_(limit) {}
 
-    void start(scope_core& into, stream&& peer) override {
+    void start(scope_core& into, Peer&& peer) override {
         if (limit_ == std::chrono::nanoseconds::max()) {
             spawn_into(into, by_reference{session_}, std::move(peer));
         } else {
@@ -74,10 +81,10 @@ public:
 private:
     struct by_reference {
         Session& session;
-        auto operator()(stream&& peer) const { return session(std::move(peer)); }
+        auto operator()(Peer&& peer) const { return session(std::move(peer)); }
     };
     static task<result<void>>
-    limited(by_reference session, std::chrono::nanoseconds limit, stream peer) {
+    limited(by_reference session, std::chrono::nanoseconds limit, Peer peer) {
         const auto ended = co_await with_timeout(session(std::move(peer)), limit);
         if (!ended && ended.error() != errc::timed_out) {
             co_return ended;
@@ -89,9 +96,9 @@ private:
     std::chrono::nanoseconds limit_;
 };
 
-template <class Session>
-task<> serve_with(std::span<listener> from, Session session, serve_options options) {
-    session_source_of<Session> sessions(session, options.session_limit);
+template <class Peer, class Session, class Listener>
+task<> serve_with(std::span<Listener> from, Session session, serve_options options) {
+    session_source_of<Session, Peer> sessions(session, options.session_limit);
     co_await serve_from(from, sessions, options);
 }
 
@@ -117,7 +124,7 @@ template <class Session>
     requires detail::yields_task<Session, stream>
 task<> serve(listener& from, Session&& session, serve_options options = {}) {
     GYRE_CALLABLE_IS_SAFE(Session);
-    return detail::serve_with<std::decay_t<Session>>(
+    return detail::serve_with<stream, std::decay_t<Session>>(
         std::span<listener>(&from, 1), std::forward<Session>(session), options
     );
 }
@@ -125,7 +132,27 @@ template <class Session>
     requires detail::yields_task<Session, stream>
 task<> serve(std::span<listener> from, Session&& session, serve_options options = {}) {
     GYRE_CALLABLE_IS_SAFE(Session);
-    return detail::serve_with<std::decay_t<Session>>(from, std::forward<Session>(session), options);
+    return detail::serve_with<stream, std::decay_t<Session>>(
+        from, std::forward<Session>(session), options
+    );
+}
+
+/// The same for sessions of a `seqpacket`.
+template <std::same_as<seqpacket_listener> Listener, class Session>
+    requires detail::yields_task<Session, seqpacket>
+task<> serve(Listener& from, Session&& session, serve_options options = {}) {
+    GYRE_CALLABLE_IS_SAFE(Session);
+    return detail::serve_with<seqpacket, std::decay_t<Session>>(
+        std::span<seqpacket_listener>(&from, 1), std::forward<Session>(session), options
+    );
+}
+template <std::same_as<seqpacket_listener> Listener, std::size_t Extent, class Session>
+    requires detail::yields_task<Session, seqpacket>
+task<> serve(std::span<Listener, Extent> from, Session&& session, serve_options options = {}) {
+    GYRE_CALLABLE_IS_SAFE(Session);
+    return detail::serve_with<seqpacket, std::decay_t<Session>>(
+        std::span<seqpacket_listener>(from), std::forward<Session>(session), options
+    );
 }
 
 } // namespace gyre::inline v0
