@@ -14,6 +14,7 @@
 
 #include <fcntl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 using namespace std::chrono_literals;
@@ -205,6 +206,109 @@ TEST_CASE("send_file says how much was sent when its peer fails, or when it is c
         const auto received = co_await gyre::recv_exactly(pair.second, bytes);
         CHECK(received.bytes() == canceled.bytes());
     });
+}
+
+namespace {
+
+// What still comes until the end of the connection, in bytes.
+std::uint64_t rest_of(const gyre::stream& from) {
+    std::vector<std::byte> buffer(65536);
+    std::uint64_t count = 0;
+    for (;;) {
+        const ssize_t received = ::recv(from.native_handle(), buffer.data(), buffer.size(), 0);
+        if (received <= 0) {
+            return count;
+        }
+        count += static_cast<std::uint64_t>(received);
+    }
+}
+
+constexpr std::uint64_t more_than_fits = 64'000'000; // Into any pair of sockets.
+
+test::raw_fd large_file() {
+    auto file = empty_file();
+    REQUIRE(::ftruncate(file, static_cast<off_t>(more_than_fits)) == 0); // All of it a hole.
+    return file;
+}
+
+} // namespace
+
+TEST_CASE("a stream that is closed while a file is sent to it ends that, and all counted arrives") {
+    test::on_every_engine([]() -> gyre::task<> {
+        const auto file = large_file();
+        const auto before = test::open_descriptors();
+        {
+            auto pair = co_await test::loopback_pair();
+            gyre::transfer ended(0);
+            bool over = false;
+            auto body = [&](gyre::scope& scope) -> gyre::task<> {
+                scope.spawn([&]() -> gyre::task<> {
+                    ended = co_await gyre::send_file(pair.client, file, 0, more_than_fits);
+                    over = true;
+                });
+                std::vector<std::byte> bytes(1'000'000);
+                const auto received = co_await gyre::recv_exactly(pair.server, bytes);
+                CHECK(received);
+                // It waits for room, or is about to.
+                CHECK(!over);
+                const auto closed = co_await pair.client.close();
+                CHECK(closed);
+                const auto joined = co_await scope.join();
+                CHECK(joined);
+            };
+            co_await gyre::with_scope(body);
+            CHECK(
+                (ended.error() == std::errc::operation_canceled ||
+                 ended.error() == std::errc::bad_file_descriptor)
+            );
+            CHECK(ended.bytes() < more_than_fits);
+            CHECK(ended.bytes() == 1'000'000 + rest_of(pair.server));
+        }
+        CHECK(test::open_descriptors() == before);
+    });
+}
+
+TEST_CASE("a peer that goes while a file is sent to it ends that with its error, and no signal") {
+    for (const bool resets : {false, true}) {
+        INFO("resets: ", resets);
+        test::on_every_engine([&]() -> gyre::task<> {
+            const auto file = large_file();
+            const auto before = test::open_descriptors();
+            {
+                auto pair = co_await test::loopback_pair();
+                bool over = false;
+                auto body = [&](gyre::scope& scope) -> gyre::task<> {
+                    scope.spawn([&]() -> gyre::task<> {
+                        const auto sent =
+                            co_await gyre::send_file(pair.client, file, 0, more_than_fits);
+                        over = true;
+                        CHECK(
+                            (sent.error() == std::errc::broken_pipe ||
+                             sent.error() == std::errc::connection_reset)
+                        );
+                        CHECK(sent.bytes() >= 1'000'000);
+                        CHECK(sent.bytes() < more_than_fits);
+                    });
+                    std::vector<std::byte> bytes(1'000'000);
+                    const auto received = co_await gyre::recv_exactly(pair.server, bytes);
+                    CHECK(received);
+                    CHECK(!over);
+                    if (resets) {
+                        const auto rude = pair.server.set_option(gyre::linger(true, 0s));
+                        CHECK(rude);
+                    } else {
+                        // Its end comes first, so that what is sent afterwards is EPIPE.
+                        CHECK(pair.server.shutdown(gyre::shutdown_side::send));
+                    }
+                    const auto closed = co_await pair.server.close();
+                    CHECK(closed);
+                };
+                co_await gyre::with_scope(body);
+                CHECK(over);
+            }
+            CHECK(test::open_descriptors() == before);
+        });
+    }
 }
 
 TEST_SUITE_END();
