@@ -3,54 +3,38 @@
 
 #include <gyre/op/descriptor.hpp>
 
-#include <gyre/operation/operation.hpp>
 #include <gyre/result.hpp>
-#include <gyre/scheduler/counters.hpp>
-#include <gyre/scheduler/run_loop.hpp>
-#include <gyre/scheduler/waiter.hpp>
 
+#include "op/lifecycle.hpp"
 #include "support/raw_engine.hpp"
 #include "support/test.hpp"
 
 #include <array>
 #include <cerrno>
-#include <chrono>
 #include <cstddef>
-#include <memory>
-#include <optional>
 #include <span>
 #include <string_view>
 #include <system_error>
-#include <utility>
 #include <vector>
 
 #include <fcntl.h>
-#include <signal.h>
 #include <unistd.h>
 
-using namespace std::chrono_literals;
 using test::bytes_of;
+using test::canceled_after;
+using test::canceled_in_flight;
+using test::counters;
+using test::destroyed;
+using test::in_scope;
+using test::many;
+using test::no_sigpipe;
+using test::refused_before;
+using test::settled;
 using test::text_of;
+using test::tiny_completion_queue;
+using test::tiny_submission_queue;
 
 namespace {
-
-template <class Body>
-gyre::task<> in_scope(Body body) {
-    co_await gyre::with_scope(body);
-}
-
-gyre::scheduler_counters counters() {
-    return gyre::scheduler::current().counters();
-}
-
-// Until the operation waits, wherever that is.
-gyre::task<> settled() {
-    for (int turn = 0; turn < 3; ++turn) {
-        co_await gyre::yield();
-    }
-    const auto slept = co_await gyre::sleep_for(1ms);
-    static_cast<void>(slept);
-}
 
 /// Four bytes that are read from a pipe.
 struct reading {
@@ -81,147 +65,6 @@ struct splicing {
     void make_ready() { REQUIRE(::write(pipe.second, "four", 4) == 4); }
     test::raw_pair pipe = test::pipe_pair();
     test::raw_pair other = test::pipe_pair();
-};
-
-template <class Subject>
-gyre::task<> refused_before() {
-    Subject which;
-    which.make_ready();
-    co_await in_scope([&](gyre::scope& scope) -> gyre::task<> {
-        scope.cancel();
-        const auto submissions = counters().submissions;
-        const auto moved = co_await which.begin();
-        CHECK(moved.error() == std::errc::operation_canceled);
-        CHECK(counters().submissions == submissions);
-    });
-    const auto moved = co_await which.begin();
-    CHECK(moved.value() == 4);
-}
-
-template <class Subject>
-gyre::task<> canceled_in_flight() {
-    Subject which;
-    co_await in_scope([&](gyre::scope& scope) -> gyre::task<> {
-        scope.spawn([&]() -> gyre::task<> {
-            const auto moved = co_await which.begin();
-            CHECK(moved.error() == std::errc::operation_canceled);
-        });
-        co_await settled();
-        scope.cancel();
-    });
-    which.make_ready();
-    const auto moved = co_await which.begin();
-    CHECK(moved.value() == 4);
-}
-
-// Its cancel comes when it is done, or all but.
-template <class Subject>
-gyre::task<> canceled_after() {
-    int moved_all = 0;
-    int canceled = 0;
-    for (int round = 0; round < 40; ++round) {
-        Subject which;
-        co_await in_scope([&](gyre::scope& scope) -> gyre::task<> {
-            scope.spawn([&]() -> gyre::task<> {
-                const auto moved = co_await which.begin();
-                if (moved) {
-                    CHECK(*moved == 4);
-                    ++moved_all;
-                } else {
-                    CHECK(moved.error() == std::errc::operation_canceled);
-                    ++canceled;
-                }
-            });
-            co_await gyre::yield();
-            co_await gyre::yield();
-            which.make_ready();
-            for (int turn = 0; turn < round % 4; ++turn) {
-                co_await gyre::yield();
-            }
-            if (round % 4 == 3) {
-                co_await settled();
-            }
-            scope.cancel();
-        });
-    }
-    CHECK(moved_all + canceled == 40);
-    CHECK(moved_all > 0);
-}
-
-template <class Subject>
-gyre::task<> many(int count) {
-    std::vector<std::unique_ptr<Subject>> all;
-    for (int index = 0; index < count; ++index) {
-        all.push_back(std::make_unique<Subject>());
-    }
-    int done = 0;
-    co_await in_scope([&](gyre::scope& scope) -> gyre::task<> {
-        for (const auto& each : all) {
-            scope.spawn([&done, which = each.get()]() -> gyre::task<> {
-                const auto moved = co_await which->begin();
-                CHECK(moved.value_or(0) == 4);
-                ++done;
-            });
-        }
-        co_await settled();
-        for (const auto& each : all) { // All between two entries of the engine.
-            each->make_ready();
-        }
-    });
-    CHECK(done == count);
-    CHECK(counters().stray_completions == 0);
-}
-
-struct counting_waiter : gyre::detail::waiter {
-    counting_waiter() noexcept
-        : waiter([](waiter& base) noexcept { ++static_cast<counting_waiter&>(base).told; }) {}
-    int told = 0;
-};
-
-template <class Subject>
-gyre::task<> destroyed() {
-    Subject which;
-    {
-        auto idle = which.begin();
-        const gyre::detail::operation_awaiter<decltype(idle)> never_begun(idle);
-    }
-    CHECK(counters().forced_drains == 0);
-    {
-        gyre::detail::stop_state stop;
-        counting_waiter told;
-        auto description = which.begin();
-        gyre::detail::operation_awaiter<decltype(description)> awaiter(description);
-        awaiter.start({gyre::detail::run_loop::current(), &stop, nullptr}, told);
-        co_await settled();
-        REQUIRE(gyre::scheduler::current().operations_in_flight() == 1);
-    }
-    CHECK(counters().forced_drains == 1);
-    CHECK(gyre::scheduler::current().operations_in_flight() == 0);
-    which.make_ready();
-    const auto moved = co_await which.begin();
-    CHECK(moved.value() == 4);
-}
-
-gyre::scheduler_options tiny_submission_queue() {
-    return {.submission_entries = 2, .completion_entries = 64};
-}
-gyre::scheduler_options tiny_completion_queue() {
-    return {.submission_entries = 8, .completion_entries = 8};
-}
-
-class no_sigpipe {
-public:
-    no_sigpipe() {
-        struct sigaction ignored = {};
-        ignored.sa_handler = SIG_IGN;
-        REQUIRE(::sigaction(SIGPIPE, &ignored, &before_) == 0);
-    }
-    ~no_sigpipe() { ::sigaction(SIGPIPE, &before_, nullptr); }
-    no_sigpipe(const no_sigpipe&) = delete;
-    no_sigpipe& operator=(const no_sigpipe&) = delete;
-
-private:
-    struct sigaction before_;
 };
 
 } // namespace
