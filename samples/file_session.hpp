@@ -1,6 +1,7 @@
 // file_session.hpp: what file_server does on one connection.
 #pragma once
 
+#include "http_reply.hpp"
 #include "http_request.hpp"
 
 #include <gyre/error.hpp>
@@ -19,7 +20,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <ctime>
 #include <optional>
 #include <span>
 #include <string>
@@ -61,37 +61,6 @@ private:
     int fd_;
 };
 
-inline std::string_view reason_of(int status) noexcept {
-    switch (status) {
-    case 200:
-        return "OK";
-    case 206:
-        return "Partial Content";
-    case 304:
-        return "Not Modified";
-    case 400:
-        return "Bad Request";
-    case 403:
-        return "Forbidden";
-    case 404:
-        return "Not Found";
-    case 405:
-        return "Method Not Allowed";
-    case 408:
-        return "Request Timeout";
-    case 414:
-        return "URI Too Long";
-    case 416:
-        return "Range Not Satisfiable";
-    case 431:
-        return "Request Header Fields Too Large";
-    case 505:
-        return "HTTP Version Not Supported";
-    default:
-        return "Internal Server Error";
-    }
-}
-
 inline std::string_view content_type_of(std::string_view path) noexcept {
     constexpr std::pair<std::string_view, std::string_view> known[] = {
         {".html", "text/html; charset=utf-8"},
@@ -112,29 +81,9 @@ inline std::string_view content_type_of(std::string_view path) noexcept {
     return "application/octet-stream";
 }
 
-/// The head of an answer, without the empty line that ends it.
-inline std::string head_of(int status, std::uint64_t length, bool keep_alive) {
-    std::string head = "HTTP/1.1 " + std::to_string(status) + ' ';
-    head += reason_of(status);
-    head += "\r\nDate: " + http_date(std::time(nullptr));
-    if (status != 304) {
-        head += "\r\nContent-Length: " + std::to_string(length);
-    }
-    head += keep_alive ? "\r\nConnection: keep-alive\r\n" : "\r\nConnection: close\r\n";
-    return head;
-}
-
 inline gyre::task<gyre::result<void>>
 send_status(gyre::stream& peer, int status, const http_request& asked, std::string more = {}) {
-    const std::string body = status == 304 ? "" : std::string(reason_of(status)) + "\n";
-    std::string reply = head_of(status, body.size(), asked.keep_alive) + more;
-    if (status == 405) {
-        reply += "Allow: GET, HEAD\r\n";
-    }
-    reply += "\r\n";
-    if (!asked.head_only) {
-        reply += body;
-    }
+    const std::string reply = status_reply(status, asked, more);
     co_await gyre::or_return(gyre::send_all(peer, std::as_bytes(std::span(reply))));
     co_return gyre::result<void>();
 }

@@ -1,4 +1,4 @@
-// http_request.hpp: as much of HTTP/1.1 (RFC 9110, RFC 9112) as serving files takes.
+// http_request.hpp: the head of a request in HTTP/1.1 (RFC 9110, RFC 9112).
 #pragma once
 
 #include <gyre/error.hpp>
@@ -25,6 +25,13 @@ struct http_request {
     std::string range;
     std::string if_range;
     std::optional<std::time_t> if_modified_since;
+
+    std::optional<std::uint64_t> content_length; ///< Of the body that follows.
+    std::string transfer_encoding;               ///< Of the body, if it has no length.
+    bool expects_continue = false; ///< The body follows when the server has said that it may.
+    bool is_http_1_0 = false;
+    bool says_close = false;
+    int hosts = 0; ///< How many Host headers there were.
 };
 
 inline bool is_token(std::string_view text) noexcept {
@@ -46,6 +53,25 @@ inline bool equals_ignoring_case(std::string_view left, std::string_view right) 
         right.end(),
         [&](char one, char other) { return lower(one) == lower(other); }
     );
+}
+
+/// Without the blanks around it.
+inline std::string_view trimmed(std::string_view text) noexcept {
+    constexpr std::string_view blank = " \t";
+    text.remove_prefix(std::min(text.find_first_not_of(blank), text.size()));
+    return text.substr(0, text.find_last_not_of(blank) + 1);
+}
+
+/// Whether that word is in a list with commas.
+inline bool has_word(std::string_view list, std::string_view word) noexcept {
+    while (!list.empty()) {
+        const std::size_t end = std::min(list.find(','), list.size());
+        if (equals_ignoring_case(trimmed(list.substr(0, end)), word)) {
+            return true;
+        }
+        list.remove_prefix(std::min(end + 1, list.size()));
+    }
+    return false;
 }
 
 /// Decodes %HH; nothing if that is malformed or yields a zero byte.
@@ -70,6 +96,20 @@ inline std::optional<std::string> percent_decoded(std::string_view text) {
         at += 2;
     }
     return decoded.find('\0') == std::string::npos ? std::optional(decoded) : std::nullopt;
+}
+
+/// Nothing for what is no number; what does not fit is as good as the largest one.
+inline std::optional<std::uint64_t> parse_digits(std::string_view digits) {
+    if (digits.empty() || digits.find_first_not_of("0123456789") != digits.npos) {
+        return std::nullopt;
+    }
+    constexpr auto most = std::numeric_limits<std::uint64_t>::max();
+    std::uint64_t value = 0;
+    for (const char each : digits) {
+        const auto digit = static_cast<std::uint64_t>(each - '0');
+        value = value > (most - digit) / 10 ? most : value * 10 + digit;
+    }
+    return value;
 }
 
 inline std::optional<std::time_t> parse_http_date(const std::string& text) {
@@ -103,21 +143,8 @@ inline std::optional<byte_range> parse_range(std::string_view text, std::uint64_
     if (dash == text.npos) {
         return std::nullopt;
     }
-    // Nothing for what is no number; what does not fit is as good as the largest one.
-    const auto number = [](std::string_view digits) -> std::optional<std::uint64_t> {
-        if (digits.empty() || digits.find_first_not_of("0123456789") != digits.npos) {
-            return std::nullopt;
-        }
-        constexpr auto most = std::numeric_limits<std::uint64_t>::max();
-        std::uint64_t value = 0;
-        for (const char each : digits) {
-            const auto digit = static_cast<std::uint64_t>(each - '0');
-            value = value > (most - digit) / 10 ? most : value * 10 + digit;
-        }
-        return value;
-    };
-    const auto first = number(text.substr(0, dash));
-    const auto last = number(text.substr(dash + 1));
+    const auto first = parse_digits(text.substr(0, dash));
+    const auto last = parse_digits(text.substr(dash + 1));
     if (dash == 0) { // The last bytes.
         if (!last) {
             return std::nullopt;
@@ -158,6 +185,7 @@ inline int parse_request_line(std::string_view line, http_request& into) {
     }
     into.head_only = method == "HEAD";
     into.keep_alive = version == "HTTP/1.1";
+    into.is_http_1_0 = version == "HTTP/1.0";
     constexpr std::string_view scheme = "http://";
     if (target.substr(0, scheme.size()) == scheme) { // As to a proxy.
         const std::size_t slash = target.find('/', scheme.size());
@@ -176,38 +204,53 @@ inline int parse_request_line(std::string_view line, http_request& into) {
 }
 
 /// Takes in one header line; the status of the refusal, or 0.
-inline int parse_header(std::string_view line, http_request& into, bool& has_host) {
+inline int parse_header(std::string_view line, http_request& into) {
     const std::size_t colon = line.find(':');
     if (colon == line.npos || !is_token(line.substr(0, colon))) {
         return 400;
     }
     const std::string_view name = line.substr(0, colon);
-    std::string_view value = line.substr(colon + 1);
-    constexpr std::string_view blank = " \t";
-    value.remove_prefix(std::min(value.find_first_not_of(blank), value.size()));
-    value = value.substr(0, value.find_last_not_of(blank) + 1);
+    const std::string_view value = trimmed(line.substr(colon + 1));
+    if (value.find('\r') != value.npos || value.find('\0') != value.npos) {
+        return 400; // Others might see the end of a line there.
+    }
     if (equals_ignoring_case(name, "Host")) {
-        if (has_host) {
-            return 400;
-        }
-        has_host = true;
+        ++into.hosts;
     } else if (equals_ignoring_case(name, "Connection")) {
-        if (equals_ignoring_case(value, "close")) {
-            into.keep_alive = false;
-        } else if (equals_ignoring_case(value, "keep-alive")) {
-            into.keep_alive = true;
-        }
+        into.says_close = into.says_close || has_word(value, "close");
+        into.keep_alive = !into.says_close && (into.keep_alive || has_word(value, "keep-alive"));
     } else if (equals_ignoring_case(name, "Range")) {
         into.range = value;
     } else if (equals_ignoring_case(name, "If-Range")) {
         into.if_range = value;
     } else if (equals_ignoring_case(name, "If-Modified-Since")) {
         into.if_modified_since = parse_http_date(std::string(value));
-    } else if (equals_ignoring_case(name, "Transfer-Encoding") ||
-               (equals_ignoring_case(name, "Content-Length") && value != "0")) {
-        return 400; // A body, of which nothing here could say where it ends.
+    } else if (equals_ignoring_case(name, "Content-Length")) {
+        const auto length = parse_digits(value);
+        if (!length || into.content_length) {
+            return 400; // Where the body ends must not be a matter of who reads it.
+        }
+        into.content_length = length;
+    } else if (equals_ignoring_case(name, "Transfer-Encoding")) {
+        if (value.empty() || !into.transfer_encoding.empty()) {
+            return 400;
+        }
+        into.transfer_encoding = value;
+    } else if (equals_ignoring_case(name, "Expect")) {
+        into.expects_continue = equals_ignoring_case(value, "100-continue");
     }
     return 0;
+}
+
+/// What there is to say of the head as a whole; the status of the refusal, or 0.
+inline int check_request(const http_request& head) {
+    const bool has_encoding = !head.transfer_encoding.empty();
+    if (head.hosts > 1 || (head.hosts == 0 && !head.is_http_1_0)) {
+        return 400;
+    }
+    // Two ways to say where the body ends, or one that HTTP/1.0 does not know: somebody between the
+    // client and here may have taken the other one (RFC 9112, section 6.1).
+    return has_encoding && (head.content_length || head.is_http_1_0) ? 400 : 0;
 }
 
 /// Reads the head of a request.
@@ -230,8 +273,6 @@ read_request(gyre::buffered_reader<Stream>& from, http_request& into) {
     if (refused != 0) {
         co_return refused;
     }
-    bool has_host = false;
-    const bool needs_host = into.keep_alive; // HTTP/1.1
     for (int count = 0; count < lines_max; ++count) {
         const auto line = co_await from.read_line(line_max);
         if (!line) {
@@ -241,9 +282,11 @@ read_request(gyre::buffered_reader<Stream>& from, http_request& into) {
             co_return line.error();
         }
         if (line->empty()) {
-            co_return needs_host && !has_host ? 400 : 0;
+            // A body is refused: nothing here would read it.
+            const bool has_body = into.content_length.value_or(0) != 0;
+            co_return has_body || !into.transfer_encoding.empty() ? 400 : check_request(into);
         }
-        const int status = parse_header(*line, into, has_host);
+        const int status = parse_header(*line, into);
         if (status != 0) {
             co_return status;
         }
