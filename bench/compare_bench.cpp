@@ -577,11 +577,17 @@ void write(const std::string& path, const std::string& text) {
     }
 }
 
-// What bench/ipc has added to the page stays where it was, at the end.
-std::string section_of_others(const std::string& path) {
-    const std::string kept =
-        ::access(path.c_str(), R_OK) == 0 ? bench::section_of(contents_of(path), "ipc") : "";
-    return kept.empty() ? kept : "\n" + kept;
+// What other benchmarks have added to the page stays where it was, at the end.
+std::string sections_of_others(const std::string& path) {
+    std::string all;
+    if (::access(path.c_str(), R_OK) == 0) {
+        const std::string page = contents_of(path);
+        for (const char* name : {"ipc", "kv", "http"}) {
+            const std::string kept = bench::section_of(page, name);
+            all += kept.empty() ? kept : "\n" + kept;
+        }
+    }
+    return all;
 }
 
 void write_plots(const results& found, const std::string& prefix) {
@@ -646,7 +652,7 @@ int compare(settings chosen) {
         std::string stem = without_extension(chosen.report);
         write_plots(found, stem);
         const std::string page = bench::compare::report(found, stem.substr(stem.rfind('/') + 1));
-        write(chosen.report, page + section_of_others(chosen.report));
+        write(chosen.report, page + sections_of_others(chosen.report));
     }
     return all_echoed(found) ? 0 : 1;
 }

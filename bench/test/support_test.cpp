@@ -1,6 +1,8 @@
 // What the benchmarks compute: medians, percentiles, verdicts, the scales of plots, and that a page
 // made of a file is the page of the run that wrote it.
 
+#include "beside/report.hpp"
+#include "beside/results.hpp"
 #include "compare/plots.hpp"
 #include "compare/report.hpp"
 #include "compare/results.hpp"
@@ -228,4 +230,52 @@ TEST_CASE("the section on local IPC is made of the file, and says who wins") {
         CHECK(contains(section, "performance-ipc-" + each.name + ".svg"));
         CHECK_FALSE(contains(each.svg, "nan"));
     }
+}
+
+TEST_CASE("the section on a sample beside a server is made of the file, and says who loses") {
+    const auto with = [](std::string row, std::vector<double> cpu, std::vector<double> rate) {
+        bench::compare::series made = series_of(std::move(row), std::move(cpu));
+        made.of(figure::rate) = std::move(rate);
+        return made;
+    };
+    bench::beside::results found;
+    found.rounds = 3;
+    found.facts = {{"date", "2030-01-02"}};
+    found.rows = {
+        {.key = "gyre-uring", .name = "gyre uring", .command = "kv_server", .built_on = "gyre"},
+        {.key = "gyre-epoll", .name = "gyre epoll", .skipped = "there is no such engine"},
+        {.key = "redis", .name = "redis-server", .command = "redis", .built_on = "Redis 7"},
+    };
+    found.cells = {
+        {.name = "GET",
+         .rows =
+             {with("gyre-uring", {2, 2, 2}, {100, 100, 100}),
+              with("redis", {1, 1, 1}, {100, 90, 110})}},
+        {.name = "SET",
+         .rows =
+             {with("gyre-uring", {2, 2, none}, {200, 200, none}),
+              with("redis", {4, 4, 4}, {100, 100, 100})}},
+    };
+    found.cells[1].rows[0].failures = {"took too long"};
+
+    const std::string written = bench::beside::to_json(found, "kv");
+    const bench::beside::results read = bench::beside::from_json(written);
+    const bench::beside::wording words = {
+        .name = "kv", .title = "Keys", .question = "How much?", .remarks = "By hand."
+    };
+    const std::string section = bench::beside::section(read, words, "performance");
+
+    CHECK(bench::beside::to_json(read, "kv") == written);
+    CHECK(bench::beside::section(found, words, "performance") == section);
+    CHECK(contains(
+        section,
+        "- **gyre uring** beside redis-server: CPU per request 1.00 (worse in 1 of 2 cases, level "
+        "in 0, better in 1); throughput 0.71 (worse in 0 of 2 cases, level in 1, better in 1).\n"
+    ));
+    CHECK(contains(section, "- gyre epoll was skipped: there is no such engine.\n"));
+    CHECK(contains(section, "gyre uring FAILED 1 times, at first: took too long.\n"));
+    CHECK(contains(section, "| redis-server | 4.00 (4.00 to 4.00) | 100 (100 to 100) | 0.0400 % |")
+    );
+    CHECK(contains(section, "[performance-kv.json](performance-kv.json)"));
+    CHECK(contains(bench::beside::tables(read), "redis-server"));
 }
