@@ -22,7 +22,7 @@ namespace detail {
 namespace {
 
 // Below that a pipe costs more than it saves.
-constexpr std::uint64_t splice_min = 256 * 1024;
+constexpr std::uint64_t splice_min = std::uint64_t{256} * 1024;
 
 task<transfer> send_file_spliced(
     splice_pipe& by, stream& to, int file, std::uint64_t offset, std::uint64_t length

@@ -12,7 +12,7 @@ namespace gyre::inline v0::detail {
 /// splicing costs as much as copying (measured), and a user who has many pipes gets small ones.
 class splice_pipe {
 public:
-    static constexpr std::size_t size = 1024 * 1024;
+    static constexpr std::size_t size = std::size_t{1024} * 1024;
 
     /// Not open if the system gives none of that size.
     splice_pipe() noexcept;

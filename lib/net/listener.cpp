@@ -19,7 +19,6 @@
 #include <cstddef>
 #include <cstdio>
 #include <optional>
-#include <string>
 #include <string_view>
 #include <system_error>
 #include <utility>

@@ -9,7 +9,6 @@
 #include <gyre/op/socket.hpp>
 #include <gyre/ring/domain.hpp>
 #include <gyre/ring/engine.hpp>
-#include <gyre/ring/uapi.hpp>
 #include <gyre/scheduler/run_loop.hpp>
 
 #include <atomic>
