@@ -2,6 +2,7 @@
 
 #include <gyre/io/buffered_reader.hpp>
 #include <gyre/io/buffered_writer.hpp>
+#include <gyre/ring/engine.hpp>
 
 #include "support/fuzz.hpp"
 #include "support/scripted_stream.hpp"

@@ -10,7 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <string>
+#include <system_error>
 #include <vector>
 
 #include <fcntl.h>

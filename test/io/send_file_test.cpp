@@ -9,7 +9,8 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <string>
+#include <cstdio>
+#include <system_error>
 #include <vector>
 
 #include <fcntl.h>

@@ -1,5 +1,7 @@
 #include <gyre/net/datagram.hpp>
 
+#include <gyre/net/batch.hpp>
+
 #include "support/test.hpp"
 
 #include <array>

@@ -2,6 +2,9 @@
 
 #include <gyre/operation/buffer.hpp>
 #include <gyre/operation/operation.hpp>
+#include <gyre/ring/features.hpp>
+#include <gyre/ring/queues.hpp>
+#include <gyre/ring/uapi.hpp>
 #include <gyre/scheduler/run_loop.hpp>
 #include <gyre/scheduler/waiter.hpp>
 
@@ -21,6 +24,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>

@@ -12,7 +12,6 @@
 #include <span>
 #include <string_view>
 #include <system_error>
-#include <utility>
 
 #include <fcntl.h>
 #include <linux/netlink.h>

@@ -4,10 +4,10 @@
 
 #include <gyre/net/ancillary.hpp>
 #include <gyre/net/ip_option.hpp>
+#include <gyre/operation/buffer.hpp>
 
 #include "support/test.hpp"
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>

@@ -1,22 +1,23 @@
 #include <gyre/net/socket_file.hpp>
 
+#include "support/fuzz.hpp"
 #include "support/raw_socket.hpp"
 #include "support/test.hpp"
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 

@@ -1,6 +1,6 @@
 #include <gyre/op/descriptor.hpp>
 
-#include <gyre/op/socket.hpp>
+#include <gyre/operation/buffer.hpp>
 #include <gyre/scheduler/run_loop.hpp>
 
 #include "support/child.hpp"
@@ -12,9 +12,9 @@
 #include <chrono>
 #include <csignal>
 #include <cstddef>
+#include <cstdio>
 #include <cstdlib>
 #include <span>
-#include <string>
 #include <string_view>
 #include <system_error>
 #include <vector>

@@ -1,11 +1,13 @@
 #include <gyre/op/futex.hpp>
 
+#include <gyre/ring/engine.hpp>
 #include <gyre/ring/uapi.hpp>
 
 #include "support/test.hpp"
 
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <climits>
 #include <cstdint>
 #include <system_error>

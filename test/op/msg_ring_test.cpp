@@ -6,7 +6,6 @@
 #include "support/test.hpp"
 
 #include <cerrno>
-#include <cstdint>
 #include <system_error>
 
 #include <fcntl.h>

@@ -2,6 +2,7 @@
 
 #include <gyre/op/descriptor.hpp>
 #include <gyre/operation/operation.hpp>
+#include <gyre/ring/engine.hpp>
 #include <gyre/ring/uapi.hpp>
 #include <gyre/scheduler/run_loop.hpp>
 #include <gyre/scheduler/waiter.hpp>

@@ -5,6 +5,7 @@
 #include "support/fuzz.hpp"
 #include "support/test.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdint>

@@ -6,9 +6,9 @@
 #include "support/test.hpp"
 
 #include <chrono>
+#include <cstdint>
 #include <cstdlib>
 #include <initializer_list>
-#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>

@@ -4,11 +4,10 @@
 
 #include <array>
 #include <cerrno>
-#include <cstddef>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 

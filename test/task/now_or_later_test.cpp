@@ -7,6 +7,7 @@
 #include <chrono>
 #include <optional>
 #include <stdexcept>
+#include <system_error>
 #include <tuple>
 
 using namespace std::chrono_literals;
