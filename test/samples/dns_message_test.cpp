@@ -123,8 +123,8 @@ TEST_CASE("a name's addresses of the type that is asked for are the answer, what
     CHECK(v4.answers() == 2);
     const message asked = query("ONE.test", 1);
     CHECK(std::equal(asked.begin() + 12, asked.end(), v4.bytes.begin() + 12)); // As it came.
-    REQUIRE(v4.bytes.size() == asked.size() + 2 * 16);
     const message record = {0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 1};
+    REQUIRE(v4.bytes.size() == asked.size() + 2 * record.size());
     CHECK(std::equal(record.begin(), record.end(), v4.bytes.begin() + 26));
 
     const reply v6(query("one.test", 28));
@@ -212,7 +212,7 @@ TEST_CASE("without EDNS an answer has 512 bytes at most, and says that it is not
     CHECK(cut.bytes.size() <= 512U);
     CHECK(cut.truncated());
     CHECK(cut.answers() == (512U - asked.size()) / 16);
-    CHECK(cut.bytes.size() == asked.size() + cut.answers() * 16);
+    CHECK(cut.bytes.size() == asked.size() + cut.answers() * std::size_t{16});
     CHECK(!reply(query("one.test", 1)).truncated());
 }
 
