@@ -56,7 +56,9 @@ bool write_file(const char* path, const std::string& text) {
     return written;
 }
 
-// For a process that is about to end: a network with an interface "v0" that both families use.
+// For a process that is about to end: a network with an interface "v0" that both families use. The
+// kernel makes its IPv6 routes when it has noticed that the link is up, for which it may take a
+// second.
 bool enter_own_network() {
     const std::string user = std::to_string(::getuid());
     if (::unshare(CLONE_NEWNET) != 0 && (::unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0 ||
@@ -66,7 +68,9 @@ bool enter_own_network() {
     return std::system("(ip link set lo up && ip link add name v0 type veth peer name v1 && "
                        "ip link set v0 addrgenmode none && ip link set v1 addrgenmode none && "
                        "ip addr add 10.77.0.1/24 dev v0 && ip addr add fe80::1/64 dev v0 nodad && "
-                       "ip link set v1 up && ip link set v0 up) >/dev/null 2>&1") == 0;
+                       "ip link set v1 up && ip link set v0 up && "
+                       "for attempt in $(seq 200); do ip -6 route get ff12::7777 oif v0 | "
+                       "grep -q fe80::1 && exit 0; sleep 0.05; done; exit 1) >/dev/null 2>&1") == 0;
 }
 
 } // namespace
