@@ -18,55 +18,12 @@ if [ $# -eq 1 ]; then
 fi
 engine=$2
 samples=$(cd -- "$1/samples" && pwd)
-work=$(mktemp -d)
+. "$(dirname -- "$0")/support.sh"
 root=$work/root
-server=
-passed=0
-failed=0
-trap 'kill -KILL $server 2>/dev/null; rm -rf "$work"' EXIT
 
-ok() {
-    echo "ok: $*"
-    passed=$((passed + 1))
-}
-
-fail() {
-    echo "FAIL: $*"
-    failed=$((failed + 1))
-}
-
-# check TEXT COMMAND...: the command says whether it holds.
-check() {
-    if "${@:2}"; then ok "$1"; else fail "$1"; fi
-}
-
-# start OPTION...: a server on a port that the kernel chooses.
+# start OPTION...
 start() {
-    : >"$work/server.out" # Or the loop below may read of the server before.
-    "$samples/file_server" --listen 127.0.0.1:0 --root "$root" --engine "$engine" "$@" \
-        >"$work/server.out" 2>"$work/server.err" &
-    server=$!
-    local attempt
-    for attempt in {1..100}; do
-        port=$(sed -n 's/^listening on 127\.0\.0\.1:\([0-9]*\)$/\1/p' "$work/server.out")
-        [ -z "$port" ] || return 0
-        sleep 0.05
-    done
-    fail "the server does not listen: $(cat "$work/server.err")"
-    exit 1
-}
-
-# finish_with SIGNAL: ends the server; sets `status`.
-finish_with() {
-    kill -"$1" "$server"
-    timeout 10 tail --pid="$server" -s 0.05 -f /dev/null
-    if kill -0 "$server" 2>/dev/null; then
-        kill -KILL "$server"
-    fi
-    wait "$server" 2>/dev/null
-    status=$?
-    server=
-    [ "$status" -eq 0 ]
+    start_server "$samples/file_server" --listen 127.0.0.1:0 --root "$root" --engine "$engine" "$@"
 }
 
 get() { timeout 60 curl -sS --path-as-is "$@"; }
@@ -78,26 +35,8 @@ code() { get -o /dev/null -w '%{http_code}' "${@:2}" "$(url "$1")"; }
 # answers STATUS PATH OPTION...: whether that is the status.
 answers() { [ "$(code "$2" "${@:3}")" = "$1" ]; }
 
-# says TEXT: sends it as it is, with \r, \n and \x00 spelled so, and prints what comes back.
-says() { printf "$1" | timeout 10 socat -t 5 - "TCP:127.0.0.1:$port"; }
-
 # refuses STATUS TEXT: whether the first answer has that status.
 refuses() { says "$2" | head -n 1 | tr -d '\r' | grep -qa "^HTTP/1.1 $1 "; }
-
-descriptors() {
-    local all=("/proc/$server/fd/"*)
-    echo "${#all[@]}"
-}
-
-descriptors_back_to() {
-    local attempt
-    for attempt in {1..60}; do
-        [ "$(descriptors)" -ne "$1" ] || return 0
-        sleep 0.05
-    done
-    echo "     it has $(descriptors) descriptors, not $1"
-    return 1
-}
 
 # --- A folder, and what lies outside of it ------------------------------------------------------
 
@@ -257,18 +196,13 @@ check "a client that takes nothing is let go" descriptors_back_to "$at_rest"
 exec {stuck}>&-
 check "SIGINT ends the server with exit code 0" finish_with INT
 
-usage_of() {
-    local out
-    out=$(timeout 5 "$samples/file_server" "$@" 2>"$work/err" </dev/null)
-    [ $? -eq 2 ] && [ -z "$out" ] && grep -q '^usage: file_server ' "$work/err"
-}
-check "it needs an endpoint" usage_of --root "$root"
-check "it needs a folder" usage_of --listen 127.0.0.1:0
-check "it refuses an option that it does not know" usage_of --listen 127.0.0.1:0 --colour
+check "it needs an endpoint" refuses_options "$samples/file_server" --root "$root"
+check "it needs a folder" refuses_options "$samples/file_server" --listen 127.0.0.1:0
+check "it refuses an option that it does not know" \
+    refuses_options "$samples/file_server" --listen 127.0.0.1:0 --colour
 timeout 5 "$samples/file_server" --listen 127.0.0.1:0 --root "$root/nothing" 2>"$work/err" </dev/null
 status=$?
 check "it says that the folder is not there: $(cat "$work/err")" \
     test "$status" -eq 1 -a "$(grep -c ENOENT "$work/err")" -eq 1
 
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+finish

@@ -18,54 +18,11 @@ if [ $# -eq 1 ]; then
 fi
 engine=$2
 samples=$(cd -- "$1/samples" && pwd)
-work=$(mktemp -d)
-server=
-passed=0
-failed=0
-trap '[ -z "$server" ] || kill -KILL "$server" 2>/dev/null; rm -rf "$work"' EXIT
+. "$(dirname -- "$0")/support.sh"
 
-ok() {
-    echo "ok: $*"
-    passed=$((passed + 1))
-}
-
-fail() {
-    echo "FAIL: $*"
-    failed=$((failed + 1))
-}
-
-# check TEXT COMMAND...: the command says whether it holds.
-check() {
-    if "${@:2}"; then ok "$1"; else fail "$1"; fi
-}
-
-# start OPTION...: a server on a port that the kernel chooses.
+# start OPTION...
 start() {
-    : >"$work/server.out" # Or the loop below may read of the server before.
-    "$samples/http_hello" --listen 127.0.0.1:0 --engine "$engine" "$@" \
-        >"$work/server.out" 2>"$work/server.err" &
-    server=$!
-    local attempt
-    for attempt in {1..100}; do
-        port=$(sed -n 's/^listening on 127\.0\.0\.1:\([0-9]*\)$/\1/p' "$work/server.out")
-        [ -z "$port" ] || return 0
-        sleep 0.05
-    done
-    fail "the server does not listen: $(cat "$work/server.err")"
-    exit 1
-}
-
-# finish_with SIGNAL: ends the server, and says whether it did so with exit code 0.
-finish_with() {
-    kill -"$1" "$server"
-    timeout 10 tail --pid="$server" -s 0.05 -f /dev/null
-    if kill -0 "$server" 2>/dev/null; then
-        kill -KILL "$server"
-    fi
-    wait "$server" 2>/dev/null
-    local status=$?
-    server=
-    [ "$status" -eq 0 ]
+    start_server "$samples/http_hello" --listen 127.0.0.1:0 --engine "$engine" "$@"
 }
 
 get() { timeout 60 curl -sS --path-as-is "$@"; }
@@ -73,9 +30,6 @@ url() { echo "http://127.0.0.1:$port/$1"; }
 
 # answers STATUS PATH OPTION...: whether that is the status.
 answers() { [ "$(get -o /dev/null -w '%{http_code}' "${@:3}" "$(url "$2")")" = "$1" ]; }
-
-# says TEXT: sends it as it is, with \r, \n and \x00 spelled so, and prints what comes back.
-says() { printf "$1" | timeout 10 socat -t 5 - "TCP:127.0.0.1:$port"; }
 
 # statuses TEXT: the status of each answer.
 statuses() { says "$1" | tr -d '\r' | sed -n 's/^HTTP\/1\.1 \([0-9]*\) .*/\1/p' | paste -sd ' '; }
@@ -85,21 +39,6 @@ hears() {
     local heard
     heard=$(statuses "$2")
     [ "$heard" = "$1" ] || { echo "     it says: $heard" && false; }
-}
-
-descriptors() {
-    local all=("/proc/$server/fd/"*)
-    echo "${#all[@]}"
-}
-
-descriptors_back_to() {
-    local attempt
-    for attempt in {1..100}; do
-        [ "$(descriptors)" -ne "$1" ] || return 0
-        sleep 0.05
-    done
-    echo "     it has $(descriptors) descriptors, not $1"
-    return 1
 }
 
 start
@@ -223,13 +162,8 @@ check "a silent client is let go" test $? -eq 1 -a -z "$line"
 exec {silent}>&-
 check "SIGINT ends the server with exit code 0" finish_with INT
 
-usage_of() {
-    local out
-    out=$(timeout 5 "$samples/http_hello" "$@" 2>"$work/err" </dev/null)
-    [ $? -eq 2 ] && [ -z "$out" ] && grep -q '^usage: http_hello ' "$work/err"
-}
-check "it needs an endpoint" usage_of
-check "it refuses an option that it does not know" usage_of --listen 127.0.0.1:0 --colour
+check "it needs an endpoint" refuses_options "$samples/http_hello"
+check "it refuses an option that it does not know" \
+    refuses_options "$samples/http_hello" --listen 127.0.0.1:0 --colour
 
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+finish

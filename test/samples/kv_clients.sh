@@ -18,54 +18,11 @@ if [ $# -eq 1 ]; then
 fi
 engine=$2
 samples=$(cd -- "$1/samples" && pwd)
-work=$(mktemp -d)
-server=
-passed=0
-failed=0
-trap '[ -z "$server" ] || kill -KILL "$server" 2>/dev/null; rm -rf "$work"' EXIT
+. "$(dirname -- "$0")/support.sh"
 
-ok() {
-    echo "ok: $*"
-    passed=$((passed + 1))
-}
-
-fail() {
-    echo "FAIL: $*"
-    failed=$((failed + 1))
-}
-
-# check TEXT COMMAND...: the command says whether it holds.
-check() {
-    if "${@:2}"; then ok "$1"; else fail "$1"; fi
-}
-
-# start OPTION...: a server on a port that the kernel chooses.
+# start OPTION...
 start() {
-    : >"$work/server.out" # Or the loop below may read of the server before.
-    "$samples/kv_server" --listen 127.0.0.1:0 --engine "$engine" "$@" \
-        >"$work/server.out" 2>"$work/server.err" &
-    server=$!
-    local attempt
-    for attempt in {1..100}; do
-        port=$(sed -n 's/^listening on 127\.0\.0\.1:\([0-9]*\)$/\1/p' "$work/server.out")
-        [ -z "$port" ] || return 0
-        sleep 0.05
-    done
-    fail "the server does not listen: $(cat "$work/server.err")"
-    exit 1
-}
-
-# finish_with SIGNAL: ends the server, and says whether it did so with exit code 0.
-finish_with() {
-    kill -"$1" "$server"
-    timeout 10 tail --pid="$server" -s 0.05 -f /dev/null
-    if kill -0 "$server" 2>/dev/null; then
-        kill -KILL "$server"
-    fi
-    wait "$server" 2>/dev/null
-    local status=$?
-    server=
-    [ "$status" -eq 0 ]
+    start_server "$samples/kv_server" --listen 127.0.0.1:0 --engine "$engine" "$@"
 }
 
 cli() { timeout 60 redis-cli -p "$port" "$@"; }
@@ -77,9 +34,6 @@ gives() {
     [ "$out" = "$1" ] || { echo "     it says: $out" && false; }
 }
 
-# says TEXT: sends it as it is, with \r, \n and \x00 spelled so, and prints what comes back.
-says() { printf "$1" | timeout 10 socat -t 5 - "TCP:127.0.0.1:$port"; }
-
 # hears TEXT ANSWER: whether that is all that comes back, spelled likewise.
 hears() {
     cmp -s <(says "$1") <(printf "$2") || { says "$1" | head -c 300 | cat -A && false; }
@@ -87,21 +41,6 @@ hears() {
 
 # tells NAME: the value that INFO has under that name.
 tells() { cli INFO | tr -d '\r' | sed -n "s/^$1://p"; }
-
-descriptors() {
-    local all=("/proc/$server/fd/"*)
-    echo "${#all[@]}"
-}
-
-descriptors_back_to() {
-    local attempt
-    for attempt in {1..100}; do
-        [ "$(descriptors)" -ne "$1" ] || return 0
-        sleep 0.05
-    done
-    echo "     it has $(descriptors) descriptors, not $1"
-    return 1
-}
 
 start
 at_rest=$(descriptors)
@@ -260,14 +199,10 @@ check "a silent client is let go" test $? -eq 1 -a -z "$line"
 exec {silent}>&-
 check "SIGINT ends the server with exit code 0" finish_with INT
 
-usage_of() {
-    local out
-    out=$(timeout 5 "$samples/kv_server" "$@" 2>"$work/err" </dev/null)
-    [ $? -eq 2 ] && [ -z "$out" ] && grep -q '^usage: kv_server ' "$work/err"
-}
-check "it needs an endpoint" usage_of
-check "it refuses an option that it does not know" usage_of --listen 127.0.0.1:0 --colour
-check "it refuses a limit of nothing" usage_of --listen 127.0.0.1:0 --value-max 0
+check "it needs an endpoint" refuses_options "$samples/kv_server"
+check "it refuses an option that it does not know" \
+    refuses_options "$samples/kv_server" --listen 127.0.0.1:0 --colour
+check "it refuses a limit of nothing" \
+    refuses_options "$samples/kv_server" --listen 127.0.0.1:0 --value-max 0
 
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+finish
