@@ -329,6 +329,12 @@ TEST_CASE("a deadline is never early and at most a few milliseconds late") {
             CHECK(engine->now() >= deadline);
             best = std::min(best, engine->now() - deadline);
         }
+        // A busy machine may be late itself, but not every time.
+        for (int more = 0; more < 2000 && best >= 1'000'000; ++more) {
+            const std::int64_t deadline = engine->now() + 1'000'000;
+            CHECK(engine->enter(1, deadline) == -ETIME);
+            best = std::min(best, engine->now() - deadline);
+        }
         CHECK(best < 1'000'000);
         CHECK(engine->enter(1, engine->now() - 1) == -ETIME);
     });
