@@ -51,10 +51,10 @@ public:
         if (found_) [[likely]] {
             return *std::move(found_);
         }
-        if (exception_) [[unlikely]] {
-            std::rethrow_exception(std::move(exception_));
+        if (later_) {
+            return later_->take();
         }
-        return later_->take();
+        std::rethrow_exception(std::move(exception_));
     }
 
 private:
