@@ -217,6 +217,9 @@ public:
 private:
     static std::string first_answer(unsigned port) {
         const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (fd < 0) {
+            throw std::runtime_error("there is no socket to ask a server with");
+        }
         sockaddr_in at = {};
         at.sin_family = AF_INET;
         at.sin_port = htons(static_cast<std::uint16_t>(port));

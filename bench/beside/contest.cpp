@@ -103,6 +103,9 @@ unsigned free_port() {
     const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_in at = loopback(0);
     socklen_t size = sizeof at;
+    if (fd < 0) {
+        throw std::runtime_error("there is no socket to look for a free port with");
+    }
     const bool known = ::bind(fd, reinterpret_cast<sockaddr*>(&at), size) == 0 &&
                        ::getsockname(fd, reinterpret_cast<sockaddr*>(&at), &size) == 0;
     ::close(fd);
@@ -116,6 +119,9 @@ void wait_for_server(unsigned port) {
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
     for (;;) {
         const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (fd < 0) {
+            throw std::runtime_error("there is no socket to ask a server with");
+        }
         const sockaddr_in at = loopback(port);
         const int status = ::connect(fd, reinterpret_cast<const sockaddr*>(&at), sizeof at);
         ::close(fd);

@@ -101,7 +101,7 @@ inline both_ends tcp_ends() {
     }
     const int first = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     end caller(first, first);
-    if (::connect(first, address, size) != 0) {
+    if (first < 0 || ::connect(first, address, size) != 0) {
         fail("connect");
     }
     const int second = ::accept4(listener.in(), nullptr, nullptr, SOCK_CLOEXEC);
