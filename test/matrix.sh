@@ -36,8 +36,8 @@ resolve|completion queue overflow|an answer is posted, not completed
 op::accept|short|an accept yields one whole connection or none
 op::poll|short|a poll moves no bytes'
 
-# What each TEST_... macro of test/op/lifecycle.hpp asks, as MACRO<tab>, QUESTION: ANSWER.
-macros=$(sed -nE 's/^#define (TEST_[A-Z]+)\(operation.*/\1/p; s/^ *TEST_CASE\(operation "([^"]*)".*/\t\1/p' \
+# What each GYRE_TEST_... macro of test/op/lifecycle.hpp asks, as MACRO<tab>, QUESTION: ANSWER.
+macros=$(sed -nE 's/^#define (GYRE_TEST_[A-Z]+)\(operation.*/\1/p; s/^ *TEST_CASE\(operation "([^"]*)".*/\t\1/p' \
     "$root/test/op/lifecycle.hpp" |
     awk -F'\t' '$1 != "" { macro = $1 } $2 != "" { print macro "\t" $2 }')
 
@@ -46,7 +46,7 @@ macros=$(sed -nE 's/^#define (TEST_[A-Z]+)\(operation.*/\1/p; s/^ *TEST_CASE\(op
 names() {
     find "$root/test" -name '*_test.cpp' | sort | while IFS= read -r source; do
         tr '\n' ' ' <"$source" |
-            grep -oE 'TEST_[A-Z_]+\( *("([^"\\]|\\.)*" *)+' |
+            grep -oE '(GYRE_)?TEST_[A-Z_]+\( *("([^"\\]|\\.)*" *)+' |
             sed -E 's/" +"//g; s/\( +/(/; s/ +$//' |
             awk -F'"' -v macros="$macros" '
                 BEGIN {

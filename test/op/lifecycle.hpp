@@ -258,7 +258,7 @@ private:
 
 // The names are read by test/matrix.sh.
 
-#define TEST_LIFECYCLE(operation, subject)                                                         \
+#define GYRE_TEST_LIFECYCLE(operation, subject)                                                    \
     TEST_CASE(operation ", stop before submission: it takes no entry and moves nothing") {         \
         test::on_every_engine(test::refused_before<subject>);                                      \
     }                                                                                              \
@@ -278,7 +278,7 @@ private:
         test::on_every_engine(test::destroyed<subject>);                                           \
     }
 
-#define TEST_RECEIVING(operation, subject)                                                         \
+#define GYRE_TEST_RECEIVING(operation, subject)                                                    \
     TEST_CASE(operation ", full: a buffer is filled when that many bytes are there") {             \
         test::on_every_engine(test::fills_its_buffer<subject>);                                    \
     }                                                                                              \
@@ -286,7 +286,7 @@ private:
         test::on_every_engine(test::takes_what_is_there<subject>);                                 \
     }
 
-#define TEST_SENDING(operation, subject)                                                           \
+#define GYRE_TEST_SENDING(operation, subject)                                                      \
     TEST_CASE(operation ", full: bytes that fit are taken whole") {                                \
         test::on_every_engine(test::sends_what_fits<subject>);                                     \
     }                                                                                              \

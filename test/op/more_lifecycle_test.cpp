@@ -280,7 +280,7 @@ gyre::task<> sends_to_nobody() {
 
 TEST_SUITE_BEGIN("op/lifecycle");
 
-TEST_LIFECYCLE("op::accept", raw_accept)
+GYRE_TEST_LIFECYCLE("op::accept", raw_accept)
 TEST_CASE("op::accept, full: an open descriptor, close-on-exec, and the peer's endpoint") {
     test::on_every_engine([]() -> gyre::task<> {
         raw_accept which;
@@ -307,20 +307,20 @@ TEST_CASE("op::accept, peer error: a client that has gone is accepted, and its e
     });
 }
 
-TEST_LIFECYCLE("op::recv", raw_recv)
-TEST_RECEIVING("op::recv", raw_recv)
+GYRE_TEST_LIFECYCLE("op::recv", raw_recv)
+GYRE_TEST_RECEIVING("op::recv", raw_recv)
 TEST_CASE("op::recv, peer error: a reset is ECONNRESET once, then the end") {
     test::on_every_engine(receives_a_reset<raw_recv>);
 }
 
-TEST_LIFECYCLE("op::recvmsg", raw_recvmsg)
-TEST_RECEIVING("op::recvmsg", raw_recvmsg)
+GYRE_TEST_LIFECYCLE("op::recvmsg", raw_recvmsg)
+GYRE_TEST_RECEIVING("op::recvmsg", raw_recvmsg)
 TEST_CASE("op::recvmsg, peer error: a reset is ECONNRESET once, then the end") {
     test::on_every_engine(receives_a_reset<raw_recvmsg>);
 }
 
-TEST_LIFECYCLE("op::recvfrom", raw_recvfrom)
-TEST_RECEIVING("op::recvfrom", raw_recvfrom)
+GYRE_TEST_LIFECYCLE("op::recvfrom", raw_recvfrom)
+GYRE_TEST_RECEIVING("op::recvfrom", raw_recvfrom)
 TEST_CASE("op::recvfrom, peer error: ECONNREFUSED is told once, and the socket goes on") {
     test::on_every_engine([]() -> gyre::task<> {
         raw_recvfrom which;
@@ -340,19 +340,19 @@ TEST_CASE("op::recvfrom, peer error: ECONNREFUSED is told once, and the socket g
     });
 }
 
-TEST_LIFECYCLE("op::send", raw_send)
-TEST_SENDING("op::send", raw_send)
+GYRE_TEST_LIFECYCLE("op::send", raw_send)
+GYRE_TEST_SENDING("op::send", raw_send)
 TEST_CASE("op::send, peer error: EPIPE where the peer has gone, and no SIGPIPE") {
     test::on_every_engine(sends_to_nobody<raw_send>);
 }
 
-TEST_LIFECYCLE("op::sendmsg", raw_sendmsg)
-TEST_SENDING("op::sendmsg", raw_sendmsg)
+GYRE_TEST_LIFECYCLE("op::sendmsg", raw_sendmsg)
+GYRE_TEST_SENDING("op::sendmsg", raw_sendmsg)
 TEST_CASE("op::sendmsg, peer error: EPIPE where the peer has gone, and no SIGPIPE") {
     test::on_every_engine(sends_to_nobody<raw_sendmsg>);
 }
 
-TEST_LIFECYCLE("op::sendto", raw_sendto)
+GYRE_TEST_LIFECYCLE("op::sendto", raw_sendto)
 TEST_CASE("op::sendto, full: a message is sent whole") {
     test::on_every_engine(test::sends_what_fits<raw_sendto>);
 }
@@ -375,8 +375,8 @@ TEST_CASE("op::sendto, peer error: ECONNREFUSED where the receiver has gone") {
     });
 }
 
-TEST_LIFECYCLE("op::readv", raw_readv)
-TEST_RECEIVING("op::readv", raw_readv)
+GYRE_TEST_LIFECYCLE("op::readv", raw_readv)
+GYRE_TEST_RECEIVING("op::readv", raw_readv)
 TEST_CASE("op::readv, peer error: a pipe without a writer has ended") {
     test::on_every_engine([]() -> gyre::task<> {
         raw_readv which;
@@ -386,8 +386,8 @@ TEST_CASE("op::readv, peer error: a pipe without a writer has ended") {
     });
 }
 
-TEST_LIFECYCLE("op::writev", raw_writev)
-TEST_SENDING("op::writev", raw_writev)
+GYRE_TEST_LIFECYCLE("op::writev", raw_writev)
+GYRE_TEST_SENDING("op::writev", raw_writev)
 TEST_CASE("op::writev, peer error: a pipe without a reader yields EPIPE, also to one that waits") {
     test::on_every_engine([]() -> gyre::task<> {
         const test::no_sigpipe ignored;
@@ -403,7 +403,7 @@ TEST_CASE("op::writev, peer error: a pipe without a reader yields EPIPE, also to
     });
 }
 
-TEST_LIFECYCLE("op::poll", raw_poll)
+GYRE_TEST_LIFECYCLE("op::poll", raw_poll)
 TEST_CASE("op::poll, full: all that it is ready for at once") {
     test::on_every_engine([]() -> gyre::task<> {
         const auto pair = test::socket_pair();
@@ -421,8 +421,8 @@ TEST_CASE("op::poll, peer error: POLLHUP where the peer has gone, asked for or n
     });
 }
 
-TEST_LIFECYCLE("op::tee", raw_tee)
-TEST_RECEIVING("op::tee", raw_tee)
+GYRE_TEST_LIFECYCLE("op::tee", raw_tee)
+GYRE_TEST_RECEIVING("op::tee", raw_tee)
 TEST_CASE("op::tee, peer error: EPIPE where nobody reads, 0 where nobody writes") {
     test::on_every_engine([]() -> gyre::task<> {
         const test::no_sigpipe ignored;
