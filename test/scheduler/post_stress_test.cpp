@@ -254,8 +254,8 @@ void ask(dice mine, const gyre::scheduler_handle& to, std::atomic<std::uint64_t>
     const auto answers = std::make_shared<std::atomic<std::uint64_t>>(0); // Notified to the last.
     const std::uint64_t questions = 20 + mine.below(200);
     for (std::uint64_t asked = 0; asked < questions; ++asked) {
-        const gyre::scheduler_handle copy(to
-        ); // NOLINT(performance-unnecessary-copy-initialization)
+        // NOLINTNEXTLINE(performance-unnecessary-copy-initialization): copies are part of the test.
+        const gyre::scheduler_handle copy(to);
         const auto posted = copy.post([answers] {
             ++*answers;
             answers->notify_all();
