@@ -158,7 +158,7 @@ public:
             (options.configured_only ? AI_ADDRCONFIG : 0) | (options.v4_mapped ? AI_V4MAPPED : 0) |
             (question.has_port_ ? AI_NUMERICSERV : 0);
         if (service_.empty()) {
-            service_ = "0"; // Without a host either, getaddrinfo insists on one.
+            service_.push_back('0'); // Without a host either, getaddrinfo insists on one.
         }
     }
     ~lookup() {
