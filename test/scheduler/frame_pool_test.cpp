@@ -1,5 +1,6 @@
 #include <gyre/detail/frame_pool.hpp>
 
+#include "support/frames.hpp"
 #include "support/test.hpp"
 
 #include <cstring>
@@ -9,26 +10,10 @@
 
 using gyre::detail::frame_pool;
 
-namespace {
-
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool pools = false;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-constexpr bool pools = false;
-#else
-constexpr bool pools = true;
-#endif
-#else
-constexpr bool pools = true;
-#endif
-
-} // namespace
-
 TEST_SUITE_BEGIN("scheduler/frame_pool");
 
 TEST_CASE("a freed block is the next one of its size") {
-    if (!pools) {
+    if (!test::recycles_frames) {
         test::skip("the pool is off under AddressSanitizer");
         return;
     }
@@ -65,7 +50,7 @@ TEST_CASE("blocks of every size hold that many bytes, recycled or not") {
 }
 
 TEST_CASE("the pool keeps nothing above 16 KiB a block, nor above 32 MiB in all") {
-    if (!pools) {
+    if (!test::recycles_frames) {
         test::skip("the pool is off under AddressSanitizer");
         return;
     }
@@ -88,7 +73,7 @@ TEST_CASE("the pool keeps nothing above 16 KiB a block, nor above 32 MiB in all"
 }
 
 TEST_CASE("a block may be freed on another thread, which then keeps it") {
-    if (!pools) {
+    if (!test::recycles_frames) {
         test::skip("the pool is off under AddressSanitizer");
         return;
     }
@@ -113,7 +98,7 @@ TEST_CASE("tasks take their frames from the pool, and a scheduler that ends leav
             co_await child();
         }
         CHECK(frame_pool::kept() == kept);
-        CHECK((kept > 0 || !pools));
+        CHECK((kept > 0 || !test::recycles_frames));
     });
     CHECK(frame_pool::kept() == 0);
 }
