@@ -153,6 +153,9 @@ engine_time run_loop::rest() noexcept {
     queue_cancels();
     if (engine_->submissions.queued() != 0) {
         enter(0, never);
+        if (engine_->submissions.queued() != 0) {
+            return 0; // A signal came first.
+        }
     }
     if (ready_head_ != nullptr || again_ != nullptr || engine_->completions.waiting() != 0 ||
         !mailbox_->fall_asleep()) {

@@ -121,6 +121,23 @@ TEST_CASE("EINTR, EAGAIN and EBUSY of an enter are tried again, and nothing is l
     }
 }
 
+TEST_CASE("a rest whose hand-over a signal interrupts asks for another turn at once") {
+    receiving one;
+    scripted_loop on;
+    on.spawn([&] { return one.run(); });
+    on.turn();
+
+    on.engine->answers = {-EINTR};
+    CHECK(on.loop->rest() == 0);
+    CHECK(on.engine->pending.empty());
+    CHECK(on.loop->rest() == gyre::detail::never);
+    REQUIRE(on.engine->pending.size() == 1);
+    on.engine->complete(one.socket.receiving, 1);
+    on.turn();
+
+    CHECK(one.outcome);
+}
+
 TEST_CASE("a short submit is followed by another one, in order, until all is taken") {
     std::array<receiving, 6> all;
     scripted_loop on;
