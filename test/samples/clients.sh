@@ -27,28 +27,11 @@ if [ $# -eq 1 ]; then
 fi
 engine=$2
 samples=$(cd -- "$1/samples" && pwd)
-work=$(mktemp -d)
+. "$(dirname -- "$0")/checks.sh"
 server=
 others=() # Process ids of clients that do not end by themselves.
-passed=0
-failed=0
 trap 'kill -KILL $server "${others[@]}" 2>/dev/null; rm -rf "$work"' EXIT
 ulimit -n 6000 2>/dev/null # For 5000 connections; the server gets its own limit.
-
-ok() {
-    echo "ok: $*"
-    passed=$((passed + 1))
-}
-
-fail() {
-    echo "FAIL: $*"
-    failed=$((failed + 1))
-}
-
-# check TEXT COMMAND...: the command says whether it holds.
-check() {
-    if "${@:2}"; then ok "$1"; else fail "$1"; fi
-}
 
 now_ms() {
     local now=$EPOCHREALTIME
@@ -358,5 +341,4 @@ timeout 5 "$samples/echo_client" --connect 127.0.0.1:1 2>"$work/err" </dev/null
 check "echo_client says who refuses: $(cat "$work/err")" \
     test $? -eq 0 -a "$(grep -c ECONNREFUSED "$work/err")" -eq 1
 
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+finish

@@ -18,26 +18,9 @@ if [ $# -eq 1 ]; then
 fi
 engine=$2
 samples=$(cd -- "$1/samples" && pwd)
-work=$(mktemp -d)
+. "$(dirname -- "$0")/checks.sh"
 server=
-passed=0
-failed=0
 trap '[ -z "$server" ] || kill -KILL "$server" 2>/dev/null; rm -rf "$work"' EXIT
-
-ok() {
-    echo "ok: $*"
-    passed=$((passed + 1))
-}
-
-fail() {
-    echo "FAIL: $*"
-    failed=$((failed + 1))
-}
-
-# check TEXT COMMAND...: the command says whether it holds.
-check() {
-    if "${@:2}"; then ok "$1"; else fail "$1"; fi
-}
 
 # start PROGRAM OPTION...: sets `server`, and `at`, where it listens.
 start() {
@@ -191,5 +174,4 @@ check "dns_server without hosts is refused" refuses dns_server --listen 127.0.0.
 timeout 5 "$samples/dns_server" --listen 127.0.0.1:0 --hosts "$work/none" 2>"$work/err"
 check "a hosts file that is not there is said: $(cat "$work/err")" grep -q ENOENT "$work/err"
 
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+finish

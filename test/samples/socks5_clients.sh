@@ -19,26 +19,9 @@ if [ $# -eq 1 ]; then
 fi
 engine=$2
 samples=$(cd -- "$1/samples" && pwd)
-work=$(mktemp -d)
+. "$(dirname -- "$0")/checks.sh"
 proxy= files= echoes= files6=
-passed=0
-failed=0
 trap '{ kill -KILL $proxy $files $files6 $echoes; wait; } 2>/dev/null; rm -rf "$work"' EXIT
-
-ok() {
-    echo "ok: $*"
-    passed=$((passed + 1))
-}
-
-fail() {
-    echo "FAIL: $*"
-    failed=$((failed + 1))
-}
-
-# check TEXT COMMAND...: the command says whether it holds.
-check() {
-    if "${@:2}"; then ok "$1"; else fail "$1"; fi
-}
 
 # start PROGRAM OPTION...: on a port that the kernel chooses; sets `started` and `port`.
 start() {
@@ -180,5 +163,4 @@ usage_of() {
 check "it needs an endpoint" usage_of
 check "it refuses an option that it does not know" usage_of --listen 127.0.0.1:0 --colour
 
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+finish

@@ -1,26 +1,9 @@
-# Sourced by scripts that drive one server at a time; not run. Sets `work`, a folder that goes with the
-# script, and takes what was started away at the end.
+# Sourced by scripts that drive one server at a time; not run. Takes what was started away at the end,
+# and `work`.
 
-work=$(mktemp -d)
+. "$(dirname -- "${BASH_SOURCE[0]}")/checks.sh"
 server=
-passed=0
-failed=0
 trap '[ -z "$server" ] || kill -KILL "$server" 2>/dev/null; rm -rf "$work"' EXIT
-
-ok() {
-    echo "ok: $*"
-    passed=$((passed + 1))
-}
-
-fail() {
-    echo "FAIL: $*"
-    failed=$((failed + 1))
-}
-
-# check TEXT COMMAND...: the command says whether it holds.
-check() {
-    if "${@:2}"; then ok "$1"; else fail "$1"; fi
-}
 
 # start_server PROGRAM OPTION...: on a port of 127.0.0.1 that the kernel chooses; sets `server`, `port`.
 start_server() {
@@ -73,11 +56,4 @@ refuses_options() {
     local out
     out=$(timeout 5 "$@" 2>"$work/usage" </dev/null)
     [ $? -eq 2 ] && [ -z "$out" ] && grep -q "^usage: ${1##*/} " "$work/usage"
-}
-
-# Ends the script.
-finish() {
-    echo "$passed passed, $failed failed"
-    [ "$failed" -eq 0 ]
-    exit
 }
